@@ -22,7 +22,13 @@ enum {
     COLO_HASH_BYTES = 16,             /* XXH3 128 bit */
     COLO_KEY_BYTES = 32,              /* session key of the page hash */
     COLO_DEVICE_MAX_BYTES = 1 << 30,  /* one device state blob */
+    COLO_DEVICE_FRAME_MAX_BYTES = 1 << 22, /* part of it in one frame */
+    COLO_PAGE_MIN_BYTES = 1024,       /* unit of tracking, a power of two */
+    COLO_PAGE_MAX_BYTES = 65536,
 };
+
+/* One RAM block: keeps every product of pages and bytes inside 64 bits. */
+#define COLO_BLOCK_MAX_BYTES (1ull << 56)
 
 /*
  * Operator limits. All times are milliseconds of a monotonic clock.

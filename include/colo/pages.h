@@ -52,16 +52,17 @@ typedef struct ColoChunk {
     uint32_t run_count;
     uint64_t page_count;
     uint8_t *data;             /* page_count * page_bytes */
+    struct ColoBuffer *buffer; /* owner of data; private to stage.c */
 } ColoChunk;
 
 typedef struct ColoStage {
     uint32_t page_bytes;
     uint64_t limit_bytes;      /* 0: none */
     uint64_t used_bytes;       /* data of this checkpoint */
-    uint64_t held_bytes;       /* used plus kept for reuse */
+    uint64_t held_bytes;       /* size of all buffers, used or spare */
     uint64_t peak_bytes;       /* largest held since init */
     GPtrArray *chunks;         /* ColoChunk*, in order of arrival */
-    GPtrArray *spare;          /* data buffers kept for reuse */
+    GPtrArray *spare;          /* ColoBuffer*, kept for reuse */
 } ColoStage;
 
 /* Spare memory above this is given back when a stage is emptied. */
@@ -71,8 +72,9 @@ void colo_stage_init(ColoStage *s, uint32_t page_bytes, uint64_t limit_bytes);
 void colo_stage_destroy(ColoStage *s);
 /*
  * Room for a frame of @page_count pages (<= COLO_PAGES_PER_FRAME_MAX); runs
- * are copied. Returns the chunk whose .data is to be filled, NULL when the
- * limit would be passed.
+ * are copied; they come from colo_wire_get_runs(), so they do not overlap.
+ * Returns the chunk whose .data is to be filled, NULL when the limit would be
+ * passed or the host has no memory.
  */
 ColoChunk *colo_stage_add(ColoStage *s, const ColoRun *runs,
                           uint32_t run_count, uint64_t page_count);

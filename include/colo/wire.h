@@ -15,7 +15,8 @@
  *
  * Payloads are bounded per type (colo_wire_max_length). All decoders take
  * (bytes, length), never read beyond, and either fill a validated view or
- * return an error by name. Strings are u8/u16 length + bytes, no NUL inside.
+ * return an error by name. Strings are u8/u16 length + bytes: valid UTF-8
+ * without control characters.
  *
  * Direction, in order of use (P primary, S secondary, n epoch):
  *
@@ -77,7 +78,8 @@ typedef enum ColoWireError {
     COLO_WIRE_BAD_SEQUENCE,
     COLO_WIRE_BAD_STRING,
     COLO_WIRE_BAD_COUNT,       /* a count over its bound or zero */
-    COLO_WIRE_BAD_RUN,         /* a run outside its block, or out of order */
+    COLO_WIRE_BAD_RUN,         /* a run empty, outside its block, or out of
+                                * order */
     COLO_WIRE_BAD_VALUE,       /* an enum or size that makes no sense */
     COLO_WIRE_TRAILING,        /* bytes left over after the payload */
 } ColoWireError;
@@ -98,7 +100,8 @@ uint32_t colo_wire_max_length(ColoMsgType t);
 void colo_wire_put_header(uint8_t out[COLO_WIRE_HEADER_BYTES],
                           const ColoFrame *f);
 /* Checks everything but the sequence, which the caller counts. A version
- * other than ours is BAD_VERSION but @f is filled, so that it can be named. */
+ * other than ours is BAD_VERSION but @f is filled, so that it can be named;
+ * its type, flags and length are then not checked. */
 ColoWireError colo_wire_get_header(const uint8_t in[COLO_WIRE_HEADER_BYTES],
                                    ColoFrame *f);
 
@@ -120,14 +123,17 @@ typedef struct ColoHello {
     char build[COLO_NAME_MAX_BYTES + 1];     /* QEMU version and package */
     char machine[COLO_NAME_MAX_BYTES + 1];   /* e.g. pc-q35-10.0 */
     uint32_t block_count;
-    ColoBlockInfo *blocks;     /* owned; colo_hello_clear() */
+    ColoBlockInfo *blocks;     /* owned; colo_hello_clear(). READY may have
+                                * none */
 } ColoHello;
 
 #define COLO_FEATURE_PAGE_HASH (1u << 0)
 #define COLO_FEATURES_ALL      (COLO_FEATURE_PAGE_HASH)
 
 void colo_hello_clear(ColoHello *h);
+/* At most COLO_BLOCKS_MAX blocks: the caller refuses a guest with more. */
 void colo_wire_put_hello(GByteArray *out, const ColoHello *h);
+/* @h need not be initialized; on error it is cleared. */
 ColoWireError colo_wire_get_hello(const uint8_t *in, size_t size,
                                   ColoHello *h);
 /* Common version in *@version, or false. */
@@ -141,6 +147,7 @@ typedef struct ColoNotice {
     char text[COLO_TEXT_MAX_BYTES + 1];
 } ColoNotice;
 
+/* Text that is too long is cut, text that is not valid is made so. */
 void colo_wire_put_notice(GByteArray *out, uint32_t cause, const char *text);
 ColoWireError colo_wire_get_notice(const uint8_t *in, size_t size,
                                    ColoNotice *n);
@@ -169,6 +176,7 @@ typedef struct ColoRun {
  * Both start with the same head; runs are in ascending (block, first) order
  * without overlap inside one frame.
  */
+/* 1 to COLO_RUNS_PER_FRAME_MAX runs. */
 void colo_wire_put_runs(GByteArray *out, const ColoRun *runs,
                         uint32_t run_count);
 /*
@@ -182,6 +190,12 @@ ColoWireError colo_wire_get_runs(const uint8_t *in, size_t size,
                                  uint64_t page_count_max, ColoRun *runs,
                                  uint32_t *run_count, uint64_t *page_count,
                                  size_t *head_bytes);
+/*
+ * After get_runs(): do exactly @page_count units of @unit_bytes (hashes or
+ * pages) follow the head in a payload of @size bytes?
+ */
+ColoWireError colo_wire_check_tail(size_t size, size_t head_bytes,
+                                   uint64_t page_count, uint32_t unit_bytes);
 
 /* -- REPLY (S) ---------------------------------------------------------- */
 
@@ -198,7 +212,7 @@ ColoWireError colo_wire_get_reply(const uint8_t *in, size_t size,
 
 void colo_wire_put_blocks(GByteArray *out, const ColoBlockInfo *blocks,
                           uint32_t block_count);
-/* *@blocks is allocated with g_new; free with g_free. */
+/* At least one block. *@blocks is allocated with g_new; free with g_free. */
 ColoWireError colo_wire_get_blocks(const uint8_t *in, size_t size,
                                    ColoBlockInfo **blocks,
                                    uint32_t *block_count);
