@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The disk of a pair: none, read-only, or replicated as documented.
+
+Replicated: the primary's disk is a quorum whose second child, added when the
+pair is protected, sends each write to the secondary over NBD; the secondary
+sees parent + hidden + active images.  Both start from equal content.
+"""
+
+import os
+import re
+from typing import List
+
+from . import procs
+from .qmp import QMPClient
+
+NBD_PORT = 9999
+SIZE_MIB = 64
+TOP_ID = "colo-disk0"
+
+
+class NoDisk:
+    """A guest without disk; the interface of all kinds of disk."""
+
+    def primary_argv(self) -> List[str]:
+        """Options of the primary."""
+        return []
+
+    def secondary_argv(self) -> List[str]:
+        """Options of the secondary."""
+        return []
+
+    def connect(self, primary: QMPClient, secondary: QMPClient) -> None:
+        """Commands before `migrate`."""
+
+    def primary_failover(self, monitor: QMPClient) -> None:
+        """Commands on a primary that lost its secondary."""
+
+    def secondary_failover(self, monitor: QMPClient) -> None:
+        """Commands on a secondary that lost its primary."""
+
+
+class ReadonlyDisk(NoDisk):
+    """One image that both sides read and nobody writes."""
+
+    def __init__(self, run_dir: str, device: str) -> None:
+        self._path = os.path.join(run_dir, "disk.raw")
+        self._device = device
+        with open(self._path, "wb") as file:
+            file.write(b"shared disk\n".ljust(512, b"\0"))
+            file.truncate(SIZE_MIB << 20)
+
+    def primary_argv(self) -> List[str]:
+        return ["-blockdev", f"driver=file,node-name=disk0,read-only=on,"
+                             f"filename={self._path}",
+                "-device", f"{self._device},drive=disk0"]
+
+    def secondary_argv(self) -> List[str]:
+        return self.primary_argv()
+
+
+class ReplicatedDisk(NoDisk):
+    """quorum and driver=replication; see the top of the file."""
+
+    def __init__(self, run_dir: str, device: str, qemu_img: str) -> None:
+        self._dir = run_dir
+        self._device = device
+        self._child = "replication0"
+        for name in ("primary", "secondary", "active", "hidden"):
+            procs.run([qemu_img, "create", "-q", "-f", "qcow2",
+                       self.path(name), f"{SIZE_MIB}M"])
+
+    def path(self, name: str) -> str:
+        """The image of that role."""
+        return os.path.join(self._dir, f"{name}.qcow2")
+
+    def primary_argv(self) -> List[str]:
+        return ["-drive", f"if=none,id={TOP_ID},driver=quorum,"
+                          "read-pattern=fifo,vote-threshold=1,"
+                          f"children.0.file.filename={self.path('primary')},"
+                          "children.0.driver=qcow2",
+                "-device", f"{self._device},drive={TOP_ID}"]
+
+    def secondary_argv(self) -> List[str]:
+        return ["-drive", f"if=none,id=parent0,driver=qcow2,"
+                          f"file.filename={self.path('secondary')}",
+                "-drive", "if=none,id=childs0,driver=replication,"
+                          "mode=secondary,file.driver=qcow2,"
+                          f"top-id={TOP_ID},"
+                          f"file.file.filename={self.path('active')},"
+                          "file.backing.driver=qcow2,"
+                          "file.backing.file.filename="
+                          f"{self.path('hidden')},"
+                          "file.backing.backing=parent0",
+                "-drive", f"if=none,id={TOP_ID},driver=quorum,"
+                          "read-pattern=fifo,vote-threshold=1,"
+                          "children.0=childs0",
+                "-device", f"{self._device},drive={TOP_ID}"]
+
+    def connect(self, primary: QMPClient, secondary: QMPClient) -> None:
+        address = {"type": "inet", "data": {"host": "127.0.0.1",
+                                            "port": str(NBD_PORT)}}
+        secondary.cmd("nbd-server-start", {"addr": address})
+        secondary.cmd("nbd-server-add", {"device": "parent0",
+                                         "writable": True})
+        printed = primary.hmp(
+            f"drive_add -n buddy driver=replication,mode=primary,"
+            f"file.driver=nbd,file.host=127.0.0.1,file.port={NBD_PORT},"
+            f"file.export=parent0,node-name={self._child}")
+        if "rror" in printed:
+            raise RuntimeError(f"drive_add: {printed.strip()}")
+        primary.cmd("x-blockdev-change", {"parent": TOP_ID,
+                                          "node": self._child})
+
+    def primary_failover(self, monitor: QMPClient) -> None:
+        nodes = monitor.hmp("info block")
+        if not re.search(TOP_ID, nodes):
+            raise RuntimeError(f"the disk {TOP_ID} is gone:\n{nodes}")
+        monitor.cmd("x-blockdev-change", {"parent": TOP_ID,
+                                          "child": "children.1"})
+        monitor.hmp(f"drive_del {self._child}")
+
+    def secondary_failover(self, monitor: QMPClient) -> None:
+        monitor.cmd("nbd-server-stop")
+
+
+def make(kind: str, binary: str, run_dir: str,
+         device: str = "virtio-blk-pci") -> NoDisk:
+    """The disk of that kind: none, readonly or replicated."""
+    if kind == "none":
+        return NoDisk()
+    if kind == "readonly":
+        return ReadonlyDisk(run_dir, device)
+    if kind == "replicated":
+        return ReplicatedDisk(run_dir, device, tool(binary, "qemu-img"))
+    raise ValueError(f"disk: '{kind}' is not none, readonly or replicated")
+
+
+def tool(binary: str, name: str) -> str:
+    """A program that lies beside the emulator."""
+    path = os.path.join(os.path.dirname(binary), name)
+    return path if os.path.exists(path) else name

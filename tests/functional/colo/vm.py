@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One QEMU process: command line, life, death, logs.
+
+`Spec` says what the guest looks like and is the same for both sides of a
+pair; `VM` is one process made from it.  Logs go to the result directory of
+the test: NAME.log (stderr), NAME.console (serial port), NAME.qmp (monitor
+traffic) and NAME.cmd (the command line, to run it by hand).
+"""
+
+import dataclasses
+import os
+import shlex
+import signal
+import subprocess
+import time
+from typing import Dict, List, Optional
+
+from . import netns, procs, qmp
+
+TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../.."))
+BINARY = os.path.join(TOP, "build", "qemu-system-x86_64")
+GUEST = os.path.join(TOP, "build", "guest")
+CMDLINE = os.path.join(TOP, "tests", "guest", "cmdline")
+FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios")
+
+# machine -> how its NIC is called and what the machine needs to start
+_NO_PCI = ("microvm",)
+
+
+@dataclasses.dataclass
+class Spec:
+    """What the guest looks like."""
+
+    machine: str = "pc"
+    accel: str = "tcg"
+    cpu: str = ""
+    memory_mib: int = 256
+    smp: int = 1
+    nic: str = "virtio-net-pci"
+    devices: List[str] = dataclasses.field(default_factory=list)
+    extra: List[str] = dataclasses.field(default_factory=list)
+    linux: bool = True
+    append: str = ""
+
+    def nic_option(self) -> str:
+        """The -device argument of the network card."""
+        model = self.nic
+        if self.machine_type() in _NO_PCI and model == "virtio-net-pci":
+            model = "virtio-net-device"
+        option = f"{model},id=e0,netdev=hn0,mac={netns.GUEST_MAC}"
+        return option if model.endswith("-device") else option + ",romfile="
+
+    def has_vnet_header(self) -> bool:
+        """True if frames on the netdev carry a virtio-net header."""
+        return self.nic.startswith("virtio-net")
+
+    def machine_type(self) -> str:
+        """The machine's name without its options."""
+        return self.machine.split(",")[0]
+
+    def argv(self) -> List[str]:
+        """Everything but the network, the disk and the monitor."""
+        machine = f"{self.machine},accel={self.accel}"
+        argv = ["-machine", machine, "-m", str(self.memory_mib),
+                "-smp", str(self.smp), "-nodefaults", "-no-user-config",
+                "-display", "none"]
+        if self.cpu:
+            argv += ["-cpu", self.cpu]
+        for directory in FIRMWARE:
+            if os.path.isdir(directory):
+                argv += ["-L", directory]
+        if self.linux:
+            argv += self.linux_argv()
+        for device in self.devices:
+            argv += ["-device", device]
+        return argv + self.extra
+
+    def linux_argv(self) -> List[str]:
+        """Kernel, initramfs and their arguments."""
+        words = [_read(CMDLINE).strip(),
+                 f"colo.ip={netns.GUEST_IP}/{netns.PREFIX}", self.append]
+        return ["-kernel", os.path.join(GUEST, "vmlinuz"),
+                "-initrd", os.path.join(GUEST, "initramfs.cpio.gz"),
+                "-append", " ".join(w for w in words if w)]
+
+
+def guest_missing() -> str:
+    """Why the Linux guest cannot be used; empty if it can."""
+    for name in ("vmlinuz", "initramfs.cpio.gz"):
+        path = os.path.join(GUEST, name)
+        if not os.path.exists(path):
+            return f"no {os.path.relpath(path, TOP)}: run tests/guest/build.sh"
+    return ""
+
+
+class VM:
+    """One QEMU process; see the top of the file."""
+
+    def __init__(self, name: str, binary: str, argv: List[str],
+                 run_dir: str, log_dir: str,
+                 pass_fds: Optional[List[int]] = None) -> None:
+        self.name = name
+        self.binary = binary
+        self.log_dir = log_dir
+        self._pass_fds = pass_fds or []
+        self._qmp_path = qmp.socket_path(run_dir, f"{name}.qmp")
+        self._argv = [binary, "-name", f"{name},debug-threads=on",
+                      "-qmp", f"unix:{self._qmp_path},server=on,wait=off",
+                      "-serial", f"file:{self.log_path('console')}", *argv]
+        self._process: Optional["subprocess.Popen[bytes]"] = None
+        self._frozen = False
+        self.qmp = qmp.QMPClient(
+            self._qmp_path, name,
+            log=open(self.log_path("qmp"), "w", encoding="utf-8"))
+
+    def log_path(self, kind: str) -> str:
+        """Where that log of this machine is."""
+        return os.path.join(self.log_dir, f"{self.name}.{kind}")
+
+    # -- life ------------------------------------------------------------
+
+    def start(self) -> "VM":
+        """Start QEMU and connect to its monitor."""
+        self.launch()
+        self.connect()
+        return self
+
+    def launch(self) -> None:
+        """Start QEMU without waiting for its monitor."""
+        with open(self.log_path("cmd"), "w", encoding="utf-8") as file:
+            file.write(shlex.join(self._argv) + "\n")
+        with open(self.log_path("log"), "wb") as log:
+            self._process = procs.spawn(
+                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=self._pass_fds)
+        for fd in self._pass_fds:
+            os.close(fd)
+        self._pass_fds = []
+
+    def connect(self) -> None:
+        """Connect to the monitor of a launched QEMU."""
+        try:
+            self.qmp.connect(self.alive)
+        except qmp.QMPClosed as error:
+            raise qmp.QMPClosed(f"{error}\n{self.log_tail()}") from error
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """True while the process runs (frozen counts as running)."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_exit(self, timeout_s: float = 20.0) -> int:
+        """Wait for QEMU to end by itself; its exit code (-N: signal N)."""
+        assert self._process is not None
+        limit = time.monotonic() + timeout_s
+        while self._process.poll() is None:
+            if time.monotonic() > limit:
+                raise TimeoutError(f"{self.name} still runs after "
+                                   f"{timeout_s} s")
+            self.qmp.poll(0.02)
+        self.qmp.poll()
+        return self._process.returncode
+
+    # -- death -----------------------------------------------------------
+
+    def kill(self) -> None:
+        """kill -9: the host of this side is gone."""
+        if self.alive():
+            assert self._process is not None
+            self._process.kill()
+            self._process.wait()
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """SIGSTOP: the side is there but says nothing any more."""
+        os.kill(self.pid, signal.SIGSTOP)
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """SIGCONT after freeze()."""
+        os.kill(self.pid, signal.SIGCONT)
+        self._frozen = False
+
+    def close(self) -> None:
+        """End it whatever its state, and close the logs."""
+        if self.alive() and not self._frozen:
+            try:
+                self.qmp.poll()
+            except (OSError, ValueError):
+                pass
+        self.kill()
+        self.qmp.close()
+
+    def crashed(self) -> bool:
+        """True if QEMU ended by a signal that we did not send."""
+        assert self._process is not None
+        code = self._process.poll()
+        return code is not None and code < 0 and -code not in (
+            signal.SIGKILL, signal.SIGTERM)
+
+    # -- looking ---------------------------------------------------------
+
+    def rss_kib(self) -> int:
+        """Resident memory of the process."""
+        return procs.status_kib(self.pid, "VmRSS")
+
+    def peak_rss_kib(self) -> int:
+        """Highest resident memory so far."""
+        return procs.status_kib(self.pid, "VmHWM")
+
+    def runstate(self) -> str:
+        """QEMU's run state, for example running, paused, colo."""
+        return self.qmp.cmd("query-status")["status"]
+
+    def console(self) -> str:
+        """All that the guest wrote to its serial port."""
+        return _read(self.log_path("console"))
+
+    def wait_console(self, text: str, timeout_s: float = 60.0) -> None:
+        """Wait until the guest has written `text`."""
+        def written() -> bool:
+            if not self.alive():
+                raise RuntimeError(f"{self.name} ended while we waited for "
+                                   f"'{text}' on its console\n"
+                                   + self.log_tail())
+            return text in self.console()
+        procs.wait_until(written, timeout_s,
+                         f"'{text}' on the console of {self.name}")
+
+    def log_tail(self, lines: int = 12) -> str:
+        """The end of what QEMU wrote to stderr."""
+        tail = _read(self.log_path("log")).splitlines()[-lines:]
+        return "\n".join([f"last lines of {self.name}.log:"] + tail)
+
+    def command_line(self) -> List[str]:
+        """The words with which QEMU was started."""
+        return list(self._argv)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def supports(binary: str, kind: str, name: str,
+             cache: Dict[str, str] = {}) -> bool:  # noqa: B006 (memo)
+    """True if `binary -KIND help` names it: -device, -machine, -object."""
+    key = f"{binary} {kind}"
+    if key not in cache:
+        argv = [binary, f"-{kind}", "help"]
+        if kind == "device":
+            argv[1:1] = ["-machine", "none"]
+        cache[key] = procs.run(argv)
+    words = cache[key].replace('"', " ").replace(",", " ").split()
+    return name in words
