@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh
+#
+# Part of build.sh: unpacks the kernel and its modules, compiles the daemon and
+# packs the initramfs. Uses nothing of the host but gcc, dpkg-deb, gzip and,
+# only for modules compressed with zstd, the program zstd; the rest is done by
+# the guest's own busybox.
+
+# digest FILE...: one hash over names, sizes and contents.
+digest() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
+
+# done_before STAMP HASH: true if the stage ran with the same inputs.
+done_before() { [ "$(cat "$1" 2>/dev/null || :)" = "$2" ]; }
+
+# find_module NAME: path of a module, however it is spelled or compressed.
+find_module() {
+    pattern=$(echo "$1" | sed 's/[-_]/[-_]/g')
+    grep -E "/$pattern\.ko(\.xz|\.zst|\.gz)?\$" "$work/all" | head -n 1
+}
+
+decompress() {
+    case $1 in
+    *.ko) cat "$1" ;;
+    *.xz) "$busybox" xzcat "$1" ;;
+    *.gz) gzip -dc "$1" ;;
+    *.zst) command -v zstd >/dev/null ||
+               fail "modules are compressed with zstd: install package zstd"
+           zstd -qdc "$1" ;;
+    esac
+}
+
+# add_module NAME REQUIRED: stages a module after those that it depends on.
+# Recursion is in subshells, because sh has no local variables.
+add_module() {
+    file=$(find_module "$1")
+    if [ -z "$file" ]; then
+        [ "$2" = no ] || fail "kernel $release has no module $1"
+        return 0
+    fi
+    plain=${file##*/}
+    plain=${plain%%.ko*}.ko
+    [ ! -e "$work/stage/$plain" ] || return 0
+    decompress "$file" >"$work/stage/$plain"
+    needs=$(tr '\0' '\n' <"$work/stage/$plain" |
+            sed -n 's/^depends=//p' | tr ',' ' ')
+    for need in $needs; do
+        (add_module "$need" yes) || exit 1
+    done
+    echo "$plain" >>"$work/stage/order"
+}
+
+stage_modules() {
+    release=$1
+    find "$work/unpacked" -name '*.ko*' >"$work/all"
+    rm -rf "$work/stage"
+    mkdir "$work/stage"
+    : >"$work/stage/order"
+    for list in $lists; do
+        for module in $(sed 's/#.*//' "$here/$list"); do
+            case $module in
+            *\?) add_module "${module%\?}" no ;;
+            *) add_module "$module" yes ;;
+            esac
+        done
+    done
+    echo "$release" >"$work/release"
+}
+
+unpack_kernel() {
+    busybox=$out/work/busybox
+    if [ ! -x "$busybox" ] || [ "$busybox_deb" -nt "$busybox" ]; then
+        dpkg-deb -x "$busybox_deb" "$out/work/busybox-unpacked"
+        cp "$out/work/busybox-unpacked/bin/busybox" "$busybox" 2>/dev/null ||
+            cp "$out/work/busybox-unpacked/usr/bin/busybox" "$busybox"
+        touch "$busybox"
+        rm -rf "$out/work/busybox-unpacked"
+    fi
+    hash=$(cd "$here" && echo "$kernel_deb $(wc -c <"$kernel_deb")" \
+           "$(digest $lists pack.sh)")
+    done_before "$work/kernel.stamp" "$hash" && return
+    say "unpacking ${kernel_deb##*/}"
+    rm -rf "$work/unpacked" "$work/kernel.stamp"
+    dpkg-deb -x "$kernel_deb" "$work/unpacked"
+    set -- "$work"/unpacked/boot/vmlinuz-*
+    [ -f "$1" ] || fail "$kernel_deb holds no boot/vmlinuz-*"
+    cp "$1" "$out/vmlinuz$suffix"
+    stage_modules "${1##*/vmlinuz-}"
+    rm -rf "$work/unpacked" "$work/all"
+    echo "$hash" >"$work/kernel.stamp"
+}
+
+compile_daemon() {
+    hash=$(digest "$here"/src/*)
+    done_before "$out/work/daemon.stamp" "$hash" && return
+    say "compiling colo-guest"
+    gcc -static -O2 -g0 -std=gnu11 -Wall -Wextra -Werror -pthread \
+        -o "$out/work/colo-guest" "$here"/src/*.c ||
+        fail "cannot compile the daemon; it needs gcc and libc6-dev"
+    echo "$hash" >"$out/work/daemon.stamp"
+}
+
+pack_initramfs() {
+    archive=$out/initramfs$suffix.cpio.gz
+    hash=$(digest "$here/init" "$here/pack.sh" "$out/work/colo-guest" \
+           "$busybox" "$work"/stage/*)
+    done_before "$work/pack.stamp" "$hash" && [ -f "$archive" ] &&
+        [ -f "$out/vmlinuz$suffix" ] && { say "$archive is up to date"; return; }
+    say "packing $archive"
+    root=$work/root
+    rm -rf "$root"
+    mkdir -p "$root/bin" "$root/lib/modules" "$root/proc" "$root/sys" \
+             "$root/dev" "$root/tmp"
+    cp "$busybox" "$out/work/colo-guest" "$root/bin/"
+    ln -s busybox "$root/bin/sh"
+    cp "$work"/stage/* "$root/lib/modules/"
+    cp "$here/init" "$root/init"
+    chmod 755 "$root/init" "$root"/bin/*
+    find "$root" -exec touch -h -d @0 {} +
+    (cd "$root" && find . | LC_ALL=C sort |
+        "$busybox" cpio -o -H newc -R 0:0 2>/dev/null) |
+        gzip -n -6 >"$archive.new"
+    mv "$archive.new" "$archive"
+    rm -rf "$root"
+    {
+        echo "kernel $(cat "$work/release") from ${kernel_deb##*/}"
+        echo "busybox from ${busybox_deb##*/}"
+        echo "modules $(wc -l <"$work/stage/order")"
+        echo "daemon sha256 $(digest "$out/work/colo-guest")"
+    } >"$out/version$suffix.txt"
+    echo "$hash" >"$work/pack.stamp"
+    say "done: kernel $(cat "$work/release")," \
+        "initramfs $(wc -c <"$archive") bytes"
+}

@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Exercises every service of a running test guest, or boots one first.
+
+Against a guest that is already up (ports of the guest at ADDRESS):
+    selftest.py --address 10.77.0.2
+With a guest of its own, through user networking and one port per service:
+    selftest.py --qemu build/qemu-system-x86_64 [--machine q35] [--nic e1000]
+                [--disk virtio-blk-pci] [--smp 2] [--full] [-- QEMU ARGUMENTS]
+Output is TAP; the last line counts passed, failed and skipped. Exit status 0
+only if nothing failed.
+"""
+import argparse
+import socket
+import sys
+import time
+
+import guestclient
+import guestvm
+
+
+class Report:
+    """Runs checks one after the other and prints TAP."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def run(self, check, *arguments):
+        number = self.passed + self.failed + self.skipped + 1
+        name = check.__name__.removeprefix("check_").replace("_", " ")
+        start = time.monotonic()
+        try:
+            reason = check(*arguments)
+        except (AssertionError, OSError, ValueError) as error:
+            self.failed += 1
+            print(f"not ok {number} - {name}: {error!r}", flush=True)
+            return
+        if reason:
+            self.skipped += 1
+            print(f"ok {number} - {name} # SKIP {reason}", flush=True)
+        else:
+            self.passed += 1
+            took = time.monotonic() - start
+            print(f"ok {number} - {name} ({took:.2f} s)", flush=True)
+
+    def finish(self):
+        print(f"1..{self.passed + self.failed + self.skipped}")
+        print(f"{self.passed} passed, {self.failed} failed, "
+              f"{self.skipped} skipped")
+        return 1 if self.failed else 0
+
+
+def expect(got, want):
+    assert got == want, f"got {got!r}, expected {want!r}"
+
+
+def check_control_answers(guest):
+    with guest.lines("control") as control:
+        expect(control.ask("PING"), "PONG")
+        info = guestclient.fields(control.ask("INFO"))
+        assert int(info["mem_total_kib"]) > 0 and len(info["boot_id"]) == 36
+        first = int(control.ask("TIME").split()[1])
+        assert int(control.ask("TIME").split()[1]) >= first
+        assert control.ask("NONSENSE").startswith("ERR unknown command")
+
+
+def check_tcp_echo(guest):
+    with guest.connect("echo") as sock:
+        for size in (1, 1460, 4096, 100000):
+            payload = guestclient.stream_bytes(size, seed=size)
+            sock.sendall(payload)
+            expect(guestclient.receive_exactly(sock, size), payload)
+
+
+def check_tcp_echo_on_200_connections(guest):
+    socks = []
+    # One after the other: user networking accepts one connection at a time.
+    for index in range(200):
+        socks.append(guest.connect("echo"))
+        socks[-1].sendall(b"hello")
+        expect(guestclient.receive_exactly(socks[-1], 5), b"hello")
+    for index, sock in enumerate(socks):
+        sock.sendall(b"connection %d" % index)
+    for index, sock in enumerate(socks):
+        want = b"connection %d" % index
+        expect(guestclient.receive_exactly(sock, len(want)), want)
+        sock.close()
+
+
+def check_udp_echo(guest):
+    with guest.udp_socket() as sock:
+        for size in (1, 512, 1400, 8000):
+            payload = guestclient.stream_bytes(size, seed=size)
+            for _ in range(5):
+                sock.send(payload)
+                try:
+                    answer = sock.recv(65536)
+                    break
+                except socket.timeout:
+                    continue
+            else:
+                raise AssertionError(f"no answer to {size} bytes")
+            expect(answer, payload)
+
+
+def check_store_counts_revisions(guest):
+    with guest.lines("kv") as store:
+        rev = int(store.ask("REV").split()[1])
+        expect(store.ask("SET alpha one two"), f"OK {rev + 1}")
+        expect(store.ask("SET alpha three"), f"OK {rev + 2}")
+        expect(store.ask("GET alpha"), f"VALUE {rev + 2} three")
+        expect(store.ask("GET nothing-here"), "NONE")
+        expect(store.ask("REV"), f"REV {rev + 2}")
+        assert store.ask("SET onlykey").startswith("ERR usage")
+        assert store.ask("SET k " + "v" * 20000).startswith("ERR")
+        expect(store.ask("REV"), f"REV {rev + 2}")
+        assert store.list()["alpha"] == (rev + 2, "three")
+
+
+def check_store_pipelines(guest):
+    with guest.lines("kv") as store:
+        rev = int(store.ask("REV").split()[1])
+        store.send("".join(f"SET p{i} {i}\n" for i in range(2000)))
+        for index in range(2000):
+            expect(store.read(), f"OK {rev + 1 + index}")
+
+
+def check_durable_writes(guest):
+    with guest.lines("kv") as store:
+        rev = int(store.ask("REV").split()[1])
+        reply = store.ask("SETD disk-key 0")
+        if "no disk" in reply:
+            return reply
+        if "something else" in reply:
+            expect(store.ask("FORMAT"), "OK 0")
+            rev = 0
+            reply = store.ask("SETD disk-key 0")
+        expect(reply, f"OK {rev + 1}")
+        for index in range(1, 50):
+            expect(store.ask(f"SETD disk-key {index}"), f"OK {rev + 1 + index}")
+        expect(store.ask("GET disk-key"), f"VALUE {rev + 50} 49")
+    return None
+
+
+def check_memory_dirtying(guest, command):
+    with guest.lines("control") as control:
+        expect(control.ask(f"{command} 20 8"), "OK")
+        time.sleep(1.5)
+        stat = guestclient.fields(control.ask("DIRTYSTAT"))
+        # 20 MiB/s for 1.5 s is 7680 pages; a loaded host may reach less.
+        assert int(stat["pages_written"]) >= 1000, stat
+        assert int(stat["pages_written"]) <= 12000, stat
+        expect(control.ask("DIRTYCHECK"), "OK 8")
+        expect(control.ask("DIRTY 0"), "OK")
+        expect(guestclient.fields(control.ask("DIRTYSTAT"))["span_mib"], "0")
+
+
+def check_sparse_dirtying(guest):
+    check_memory_dirtying(guest, "DIRTY")
+
+
+def check_full_dirtying(guest):
+    check_memory_dirtying(guest, "DIRTYFULL")
+
+
+def check_bulk_source(guest):
+    with guest.connect("source") as sock:
+        for size, seed in ((1, 1), (65536, 2), (3000001, 3), (16 << 20, 4)):
+            guestclient.get_bulk(sock, size, seed)
+
+
+def check_bulk_sink(guest):
+    with guest.connect("sink") as sock:
+        for size, seed in ((1, 1), (65536, 2), (3000001, 3), (16 << 20, 4)):
+            guestclient.put_bulk(sock, size, seed)
+
+
+def check_bulk_sink_sees_a_wrong_byte(guest):
+    with guest.connect("sink") as sock:
+        data = bytearray(guestclient.stream_bytes(200000, seed=5))
+        data[123456] ^= 1
+        sock.sendall(b"PUT 200000 5\n" + data)
+        expect(sock.makefile().readline(), "ERR wrong byte at 123456\n")
+
+
+def check_cpu_load(guest):
+    with guest.lines("control") as control:
+        expect(control.ask("CPU 2"), "OK")
+        expect(control.ask("PING"), "PONG")
+        expect(control.ask("CPU 0"), "OK")
+        assert control.ask("CPU 1000").startswith("ERR")
+
+
+def check_disk_load(guest):
+    with guest.lines("control") as control:
+        reply = control.ask("DISK WRITE 8 4")
+        if "no disk" in reply:
+            return reply
+        expect(reply, "OK")
+        time.sleep(1.2)
+        expect(control.ask("DISK CHECK"), "OK")
+        expect(control.ask("DISK READ 8 4"), "OK")
+        time.sleep(0.3)
+        stat = guestclient.fields(control.ask("DISK STAT"))
+        expect(control.ask("DISK STOP"), "OK")
+        assert int(stat["chunks"]) > 0 and stat["errors"] == "0", stat
+        expect(control.ask("DISK CHECK"), "OK")
+    return None
+
+
+def check_store_survives_reboot(guest):
+    with guest.lines("kv") as store:
+        rev_reply = store.ask("SETD survivor yes")
+        if "no disk" in rev_reply:
+            return rev_reply
+        rev = int(rev_reply.split()[1])
+        store.ask("SET memory-only lost")
+    with guest.lines("control") as control:
+        boot_id = guestclient.fields(control.ask("INFO"))["boot_id"]
+        expect(control.ask("REBOOT"), "OK")
+    guest.wait_ready(old_boot_id=boot_id)
+    with guest.lines("kv") as store:
+        expect(store.ask("GET survivor"), f"VALUE {rev} yes")
+        expect(store.ask("REV"), f"REV {rev}")
+        expect(store.ask("GET memory-only"), "NONE")
+    return None
+
+
+def check_power_off(guest, machine):
+    with guest.lines("control") as control:
+        expect(control.ask("POWEROFF"), "OK")
+    machine.wait_exit()
+
+
+CHECKS = (
+    check_control_answers, check_tcp_echo, check_tcp_echo_on_200_connections,
+    check_udp_echo, check_store_counts_revisions, check_store_pipelines,
+    check_durable_writes, check_sparse_dirtying, check_full_dirtying,
+    check_bulk_source, check_bulk_sink, check_bulk_sink_sees_a_wrong_byte,
+    check_cpu_load, check_disk_load,
+)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--address", help="of a guest that is up")
+    guestvm.add_arguments(parser)
+    arguments = parser.parse_args()
+    if bool(arguments.address) == bool(arguments.qemu):
+        parser.error("give --address of a running guest, or --qemu to boot one")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    report = Report()
+    if arguments.address:
+        guest = guestclient.Guest(arguments.address)
+        for check in CHECKS:
+            report.run(check, guest)
+        return report.finish()
+    with guestvm.Machine(arguments) as machine:
+        guest = machine.guest
+        print(f"# ready after {machine.wait_ready():.1f} s", flush=True)
+        for check in CHECKS + (check_store_survives_reboot,):
+            report.run(check, guest)
+        report.run(check_power_off, guest, machine)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
