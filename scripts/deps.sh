@@ -107,9 +107,10 @@ install_deps() {
         "install by hand: $(printf '%s\n' "$missing" | cut -d' ' -f1 | tr '\n' ' ')"
     say "Installing these packages:"
     print_deps "$missing"
-    if [ "$(id -u)" -ne 0 ] && have sudo; then
-        # Ask for the password here, where it can be seen.
-        sudo -v || die "sudo refused" "run as root: ./configure --install-deps"
+    if [ "$(id -u)" -ne 0 ]; then
+        # Ask for the password here, where the question can be seen.
+        have sudo && sudo -v || die "installing packages needs root or sudo" \
+            "run this once as root: ./configure --install-deps"
     fi
     run_step "Updating the system's package lists" "$state/apt-system.log" \
         as_root apt-get update ||

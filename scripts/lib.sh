@@ -33,7 +33,8 @@ have() {
 # passed, every 2 s; in a log one line every 30 s.
 ticker() {
     passed_s=0
-    while sleep 2; do
+    # The sleep must not keep our lock or our output open after we are gone.
+    while sleep 2 > /dev/null 2>&1 9>&-; do
         passed_s=$((passed_s + 2))
         if [ -t 1 ]; then
             printf '\r%s ... %d s' "$1" "$passed_s"
@@ -76,15 +77,12 @@ run_step() {
     return "$step_status"
 }
 
-# as_root COMMAND...: as root, or through sudo, or fail with the remedy.
+# as_root COMMAND...: as root, else through sudo.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif have sudo; then
-        sudo "$@"
     else
-        die "installing packages needs root, and there is no sudo" \
-            "run this once as root: ./configure --install-deps"
+        sudo "$@"
     fi
 }
 
