@@ -58,11 +58,12 @@ typedef enum ColoCause {
     COLO_CAUSE_GARBAGE,          /* a frame that does not parse */
     COLO_CAUSE_REFUSED,          /* the peer refused at the handshake */
     COLO_CAUSE_LOCAL,            /* a local action failed (text has it) */
-    COLO_CAUSE_APPLY_FAILED,     /* S could not load; rolled back */
+    COLO_CAUSE_APPLY_FAILED,     /* S could not take it; on its own epoch */
     COLO_CAUSE_APPLY_BROKEN,     /* S could not load nor roll back */
     COLO_CAUSE_REQUESTED,        /* x-colo-lost-heartbeat */
     COLO_CAUSE_PEER_QUIT,        /* the peer's operator ended its QEMU */
     COLO_CAUSE_GUEST_SHUTDOWN,   /* the guest powered itself off */
+    COLO_CAUSE_PEER_ALONE,       /* S: the primary ended the protection */
     COLO_CAUSE__MAX
 } ColoCause;
 
@@ -70,7 +71,8 @@ typedef struct ColoEvent {
     ColoEventType type;
     ColoMsgType msg;           /* EV_MESSAGE */
     uint64_t epoch;            /* EV_MESSAGE */
-    uint32_t arg;              /* EV_MESSAGE: GOODBYE cause; REQUEST reason */
+    uint32_t arg;              /* EV_MESSAGE: cause of GOODBYE, FAILED and
+                                * REFUSE; reason of REQUEST */
     ColoReason reason;         /* EV_WANT_CHECKPOINT */
     ColoCause cause;           /* EV_PEER_LOST: CLOSED or GARBAGE */
 } ColoEvent;
@@ -133,14 +135,22 @@ typedef struct ColoActions {
  *  SENDING    local: STATE..END                         no     result/lost
  *  SENT       RECEIVED due                              no     RECEIVED/FAILED
  *  COMMITTING LOADED due                                no     LOADED/FAILED
+ *  PARTING    GOODBYE sent, the secondary's due         yes    GOODBYE/lost
  *  LOST       peer gone or useless, output held         yes    FAILOVER
  *  ALONE      final: the survivor, or never protected   yes    -
  *  ENDED      final: this QEMU leaves                   -      -
  *
  * The guest of a primary that loses its peer inside a checkpoint runs again
- * (GUEST_RUN): its output stays held until FAILOVER decides. A secondary
- * that says FAILED or REFUSE, or a peer lost before START(1) was sent, has
- * no claim on the guest: the primary goes ALONE at once, by itself.
+ * (GUEST_RUN): its output stays held until FAILOVER decides.
+ *
+ * A secondary before START(1), one that said GOODBYE and one that said
+ * FAILED(apply-broken) has no claim on the guest: the primary goes ALONE at
+ * once, by itself. Any other FAILED comes from a secondary that is whole in
+ * its own epoch and would be promoted if the primary died now: output may
+ * leave only when it is known to have given its claim up. So the primary
+ * says GOODBYE, lets the guest run with its output held (PARTING), and goes
+ * ALONE when the secondary's GOODBYE confirms. The same handshake ends the
+ * protection when CAPTURE fails here or the guest shut itself down.
  */
 typedef enum ColoPrimaryState {
     COLO_P_OFF,
@@ -152,6 +162,7 @@ typedef enum ColoPrimaryState {
     COLO_P_SENDING,
     COLO_P_SENT,
     COLO_P_COMMITTING,
+    COLO_P_PARTING,
     COLO_P_LOST,
     COLO_P_ALONE,
     COLO_P_ENDED,
@@ -166,7 +177,12 @@ typedef struct ColoPrimary {
     ColoReason reason;          /* of the checkpoint in progress */
     ColoCause cause;            /* why LOST/ALONE/ENDED */
     bool failover_pending;      /* asked during a local action */
-    int64_t rx_ms;              /* last frame from the peer */
+    bool quit_pending;          /* ditto */
+    bool gone_pending;          /* ditto: the guest shut itself down */
+    ColoMsgType peer_pending;   /* FAILED or GOODBYE during a local action */
+    ColoCause pending_cause;    /* of peer_pending, or peer lost meanwhile */
+    int64_t rx_ms;              /* last frame from the peer, or the time at
+                                 * which the present wait began */
     int64_t tx_ms;              /* last frame to the peer */
     int64_t started_ms;         /* of the checkpoint in progress */
     unsigned breakage;          /* sim only: COLO_BREAK_* bits */
@@ -180,7 +196,9 @@ void colo_primary_set_limits(ColoPrimary *p, const ColoLimits *limits,
  * clock's, and EV_PEER_LOST with CAUSE_PROTOCOL if it is the peer's. */
 void colo_primary_step(ColoPrimary *p, const ColoEvent *ev, int64_t now_ms,
                        ColoActions *out);
-/* When EV_TICK is due at the latest, INT64_MAX in final states and in LOST. */
+/* When EV_TICK is due at the latest, INT64_MAX in final states, in LOST and in
+ * states of a local action. In SENDING it bounds the sending: a TICK after it
+ * ends the wait (LOST), the result of SEND_STATE is then ignored. */
 int64_t colo_primary_deadline(const ColoPrimary *p);
 /* The glue calls this when bytes flowed, so a long SEND is not silence. */
 void colo_primary_progress(ColoPrimary *p, int64_t now_ms);
@@ -206,8 +224,11 @@ void colo_primary_progress(ColoPrimary *p, int64_t now_ms);
  * In APPLYING a FAILOVER or a lost peer is remembered until the result.
  * END comes in as EV_MESSAGE only after the glue has verified counts and
  * checksum; otherwise the glue gives EV_STATE_BAD.
- * In FAILING, GOODBYE means the primary went on alone -> DEAD; a peer lost
- * instead -> LOST, running state is its own epoch.
+ * GOODBYE(peer-quit) means that the primary ended without releasing: LOST,
+ * promotable. Any other GOODBYE means that it goes on alone (or its guest is
+ * off) as soon as we confirm: SEND GOODBYE, DEAD.
+ * In FAILING, state frames of the refused checkpoint are ignored; a peer lost
+ * -> LOST, running state is its own epoch.
  * A secondary whose guest was running when the peer was lost stops it.
  */
 typedef enum ColoSecondaryState {
@@ -233,7 +254,10 @@ typedef struct ColoSecondary {
     uint64_t pending_epoch;     /* of the checkpoint being received */
     ColoCause cause;
     bool failover_pending;
+    bool quit_pending;
     bool lost_pending;          /* peer lost during a local action */
+    bool goodbye_pending;       /* or it said so */
+    ColoCause pending_cause;    /* of the two above */
     int64_t rx_ms;
     int64_t tx_ms;
     int64_t started_ms;
