@@ -14,8 +14,8 @@
 #include "colo/wire.h"
 #include "wire-bytes.h"
 
-/* The smallest encoded block: one byte of name. */
-enum { BLOCK_MIN_BYTES = 1 + 1 + 8 + 4 };
+/* What each block takes beside its name. */
+enum { BLOCK_MIN_BYTES = 1 + 8 + 4 };
 
 static void put_name(GByteArray *out, const char *name)
 {
