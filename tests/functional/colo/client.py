@@ -4,6 +4,7 @@
 Runs as a process of its own in the client's namespace.  Each workload keeps
 one TCP connection for its whole life and checks every answer:
 
+    durable the same with `SETD`: acknowledged once on the disk.
     kv      `SET key value` -> `OK revision`.  Acknowledged writes are kept in
             a journal; revisions must rise; the final check reads all back.
     echo    a numbered line comes back as it was sent.
@@ -148,6 +149,7 @@ class KeyValue(Workload):
 
     name = "kv"
     port = PORT_KV
+    verb = "SET"
 
     def __init__(self, address: str, pause_s: float) -> None:
         self.journal: Dict[str, str] = {}
@@ -157,9 +159,9 @@ class KeyValue(Workload):
 
     def step(self) -> int:
         self._number += 1
-        key = f"key{os.getpid()}-{self._number % KEYS_COUNT}"
+        key = f"{self.name}{os.getpid()}-{self._number % KEYS_COUNT}"
         value = f"value{self._number}"
-        self.sock.sendall(f"SET {key} {value}\n".encode())
+        self.sock.sendall(f"{self.verb} {key} {value}\n".encode())
         answer = self.line().decode()
         word, _, number = answer.partition(" ")
         if word != "OK":
@@ -185,6 +187,13 @@ class KeyValue(Workload):
 
     def report(self) -> Dict[str, Any]:
         return {**super().report(), "revision": self.revision}
+
+
+class Durable(KeyValue):
+    """Writes that the guest acknowledges once they are on its disk."""
+
+    name = "durable"
+    verb = "SETD"
 
 
 class Echo(Workload):
@@ -251,7 +260,7 @@ class Sink(Workload):
 
 
 KINDS: Tuple[Callable[[str, float], Workload], ...] = (
-    KeyValue, Echo, Source, Sink)
+    KeyValue, Durable, Echo, Source, Sink)
 
 
 def percentile(ordered: List[float], share: float) -> float:

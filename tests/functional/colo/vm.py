@@ -13,7 +13,7 @@ import shlex
 import signal
 import subprocess
 import time
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from . import netns, procs, qmp
 
@@ -40,6 +40,7 @@ class Spec:
     devices: List[str] = dataclasses.field(default_factory=list)
     extra: List[str] = dataclasses.field(default_factory=list)
     linux: bool = True
+    full: bool = False          # the kernel with the drivers of real hardware
     append: str = ""
 
     def nic_option(self) -> str:
@@ -79,17 +80,24 @@ class Spec:
         """Kernel, initramfs and their arguments."""
         words = [_read(CMDLINE).strip(),
                  f"colo.ip={netns.GUEST_IP}/{netns.PREFIX}", self.append]
-        return ["-kernel", os.path.join(GUEST, "vmlinuz"),
-                "-initrd", os.path.join(GUEST, "initramfs.cpio.gz"),
+        kernel, initrd = _guest_files(self.full)
+        return ["-kernel", kernel, "-initrd", initrd,
                 "-append", " ".join(w for w in words if w)]
 
 
-def guest_missing() -> str:
+def _guest_files(full: bool) -> Tuple[str, str]:
+    tail = "-full" if full else ""
+    return (os.path.join(GUEST, f"vmlinuz{tail}"),
+            os.path.join(GUEST, f"initramfs{tail}.cpio.gz"))
+
+
+def guest_missing(full: bool = False) -> str:
     """Why the Linux guest cannot be used; empty if it can."""
-    for name in ("vmlinuz", "initramfs.cpio.gz"):
-        path = os.path.join(GUEST, name)
+    for path in _guest_files(full):
         if not os.path.exists(path):
-            return f"no {os.path.relpath(path, TOP)}: run tests/guest/build.sh"
+            option = " --full" if full else ""
+            return (f"no {os.path.relpath(path, TOP)}: run "
+                    f"tests/guest/build.sh{option}")
     return ""
 
 
