@@ -128,26 +128,26 @@ scratch_copy() {
     }
 }
 
+# explain_reject PATCH LOG: which files, which hunks.
 explain_reject() {
-    grep -E '^(checking file|Hunk #.*(FAILED|fuzz|ignored)|.*can.t find file)' "$1" |
-        sed 's/^/    /'
+    for file in $(patch_files "$1"); do
+        [ -e "$work/$file" ] || grep -q '^--- /dev/null' "$1" ||
+            say "    the base has no $file"
+    done
+    grep -E '^(patching file|Hunk #.*(FAILED|fuzz|ignored))' "$2" |
+        sed 's/^/    /' || true
 }
 
+# The scratch directory is thrown away, so a failure half way does no harm.
 apply_one() {
     patch_log=$state/patch.log
-    # Two runs: the first one decides, so that a bad patch leaves no traces.
-    if ! patch -d "$work" -p1 -F0 -s --dry-run --force --no-backup-if-mismatch \
-        < "$top/patches/$1" > "$patch_log" 2>&1; then
-        patch -d "$work" -p1 -F0 --dry-run --force \
-            < "$top/patches/$1" > "$patch_log" 2>&1 || true
-        die "patches/$1 does not apply to QEMU $(cat "$base/VERSION"):
-$(explain_reject "$patch_log")" "the base changed under this hook: \
-carry the hook over by hand and refresh the patch (docs/hooks.md says what \
-it is for), or give another 10.0.x with --qemu-source=.  Log: $patch_log"
-    fi
-    patch -d "$work" -p1 -F0 -s --force --no-backup-if-mismatch \
+    patch -d "$work" -p1 -F0 --force --no-backup-if-mismatch \
         < "$top/patches/$1" > "$patch_log" 2>&1 ||
-        die "patches/$1 failed after its dry run" "see $patch_log"
+        die "patches/$1 does not apply to QEMU $(cat "$base/VERSION"):
+$(explain_reject "$top/patches/$1" "$patch_log")" \
+            "the base changed under this hook: carry it over by hand and \
+refresh the patch (docs/hooks.md says what it is for), or give another \
+10.0.x with --qemu-source=.  Log: $patch_log"
 }
 
 # Fill the scratch directory with every file the series touches, patched.

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The series of hooks is complete, explained, and holds hooks only."""
+
+import re
+
+import repo
+
+SERIES = "patches/series"
+TARGET = re.compile(r"^(?:---|\+\+\+) [ab]/(\S+)", re.MULTILINE)
+
+
+def listed():
+    return [line.split("#")[0].strip()
+            for _, line in repo.lines(SERIES) if line.split("#")[0].strip()]
+
+
+def overlay_lists():
+    words = [line.split() for _, line in repo.lines("scripts/overlay.list")
+             if line and not line.startswith("#")]
+    return ({word[1] for word in words if word[0] == "lay"},
+            {word[1] for word in words if word[0] == "remove"})
+
+
+def check_every_patch_is_listed_once():
+    there = {name.split("/", 1)[1] for name in repo.all_files()
+             if repo.PATCHES.match(name)}
+    for name in sorted(there - set(listed())):
+        yield f"patches/{name}: not in the series"
+    for name in sorted(set(listed()) - there):
+        yield f"patches/series: {name} does not exist"
+    for name in sorted({n for n in listed() if listed().count(n) > 1}):
+        yield f"patches/series: {name} is listed twice"
+
+
+def check_names():
+    for name in listed():
+        if not re.match(r"^\d{4}-[a-z0-9-]+\.patch$", name):
+            yield f"patches/{name}: not named NNNN-area-what.patch"
+    if listed() != sorted(listed()):
+        yield "patches/series: not in the order of the numbers"
+
+
+def check_every_patch_says_why():
+    for name in listed():
+        head = re.split(r"^(?:diff|---) ", repo.text(f"patches/{name}"),
+                        maxsplit=1, flags=re.MULTILINE)[0]
+        if not re.search(r"^Subject: [a-z0-9/-]+: \S", head, re.MULTILINE):
+            yield f"patches/{name}: its header has no Subject: area: what"
+        if not re.search(r"^Why: \S", head, re.MULTILINE):
+            yield f"patches/{name}: its header has no Why:"
+
+
+def check_every_patch_is_in_the_hooks_page():
+    page = repo.text("docs/hooks.md")
+    for name in listed():
+        if name not in page and name[:-len(".patch")] not in page:
+            yield f"docs/hooks.md: says nothing of {name}"
+
+
+def check_hooks_only():
+    _, removed = overlay_lists()
+    ours = set(repo.all_files())
+    for name in listed():
+        for target in sorted(set(TARGET.findall(
+                repo.text(f"patches/{name}")))):
+            if target in removed or (target in ours and
+                                     target != "meson.build"):
+                yield f"patches/{name}: touches {target}, a file of ours"
+
+
+def check_removed_files_are_not_laid_needlessly():
+    dirs, removed = overlay_lists()
+    for name in sorted(removed):
+        if name.split("/")[0] not in dirs:
+            yield f"scripts/overlay.list: {name} is in no directory of ours"
