@@ -61,11 +61,15 @@ typedef struct ColoStage {
     uint64_t used_bytes;       /* data of this checkpoint */
     uint64_t held_bytes;       /* size of all buffers, used or spare */
     uint64_t peak_bytes;       /* largest held since init */
+    uint64_t keep_bytes;       /* spare memory worth keeping, decays */
     GPtrArray *chunks;         /* ColoChunk*, in order of arrival */
     GPtrArray *spare;          /* ColoBuffer*, kept for reuse */
 } ColoStage;
 
-/* Spare memory above this is given back when a stage is emptied. */
+/*
+ * When a stage is emptied, spare memory above this, and above what recent
+ * checkpoints needed, is given back.
+ */
 #define COLO_STAGE_KEEP_BYTES (16u * 1024 * 1024)
 
 void colo_stage_init(ColoStage *s, uint32_t page_bytes, uint64_t limit_bytes);

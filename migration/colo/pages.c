@@ -140,7 +140,10 @@ static uint64_t map_count(const ColoPageMap *m)
     uint64_t w;
 
     for (w = 0; w + 1 < words; w++) {
-        count += __builtin_popcountl(m->bits[w]);
+        /* most are zero, and counting may be a library call */
+        if (m->bits[w]) {
+            count += __builtin_popcountl(m->bits[w]);
+        }
     }
     if (words > 0) {
         count += __builtin_popcountl(m->bits[words - 1] &

@@ -8,9 +8,11 @@
  * more, backwards, restores it. So there is never a second copy of guest
  * RAM, only of what a checkpoint changes.
  *
- * Buffers are the memory that counts. They come in few sizes, are kept for
- * the next checkpoint up to COLO_STAGE_KEEP_BYTES, and what is given back
- * goes back to the system at once, whatever malloc does with the addresses.
+ * Buffers are the memory that counts. They come in few sizes. Fresh memory
+ * costs more than the copy that fills it, so what recent checkpoints needed
+ * is kept for the next; the rest goes back to the system at once, whatever
+ * malloc does with the addresses. No huge pages: mostly faster, they stall
+ * for a third of a second when the host has to compact memory for them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +152,19 @@ ColoChunk *colo_stage_add(ColoStage *s, const ColoRun *runs,
     return c;
 }
 
+static uint64_t spare_bytes(const ColoStage *s)
+{
+    uint64_t bytes = 0;
+    guint i;
+
+    for (i = 0; i < s->spare->len; i++) {
+        const ColoBuffer *b = g_ptr_array_index(s->spare, i);
+
+        bytes += b->size_bytes;
+    }
+    return bytes;
+}
+
 /* Chunks become spare buffers, as far as @keep_bytes goes. */
 static void stage_empty(ColoStage *s, uint64_t keep_bytes)
 {
@@ -177,9 +192,14 @@ static void stage_empty(ColoStage *s, uint64_t keep_bytes)
     }
 }
 
+/* A need that is gone is forgotten by a quarter with each checkpoint. */
 void colo_stage_reset(ColoStage *s)
 {
-    stage_empty(s, COLO_STAGE_KEEP_BYTES);
+    uint64_t needed_bytes = s->held_bytes - spare_bytes(s);
+
+    s->keep_bytes = MAX(needed_bytes, s->keep_bytes - s->keep_bytes / 4);
+    s->keep_bytes = MAX(s->keep_bytes, COLO_STAGE_KEEP_BYTES);
+    stage_empty(s, s->keep_bytes);
 }
 
 void colo_stage_destroy(ColoStage *s)
