@@ -8,7 +8,7 @@ from colo.case import Context, case, check, check_equal
 from colo.ending import kill_and_verify
 from colo.vm import VM, Spec
 
-RSS_GROWTH_LIMIT_KIB = 64 * 1024
+RSS_GROWTH_LIMIT_KIB = 16 * 1024
 
 
 @case(timeout_s=60, linux=False)

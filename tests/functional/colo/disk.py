@@ -16,6 +16,7 @@ from .qmp import QMPClient
 NBD_PORT = 9999
 SIZE_MIB = 64
 TOP_ID = "colo-disk0"
+DEFAULT_DEVICE = "virtio-blk-pci"
 
 
 class NoDisk:
@@ -123,9 +124,9 @@ class ReplicatedDisk(NoDisk):
         monitor.cmd("nbd-server-stop")
 
 
-def make(kind: str, binary: str, run_dir: str,
-         device: str = "virtio-blk-pci") -> NoDisk:
-    """The disk of that kind: none, readonly or replicated."""
+def make(kind: str, binary: str, run_dir: str, device: str) -> NoDisk:
+    """The disk of that kind: none, readonly or replicated; `device` is the
+    -device argument of the disk, without its drive."""
     if kind == "none":
         return NoDisk()
     if kind == "readonly":

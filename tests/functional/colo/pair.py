@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Optional
 from . import disk, netns, procs, proxy, status, vm
 
 MIGRATE_PORT = 9998
+DISK_DEVICE = disk.DEFAULT_DEVICE
 
 
 @dataclasses.dataclass
@@ -32,6 +33,7 @@ class Config:
     chardev: str = "tcp"                # sockets of the proxy: tcp or unix
     delay_ms: int = 1000                # x-checkpoint-delay
     disk: str = "none"                  # none, readonly or replicated
+    disk_device: str = DISK_DEVICE
     network: bool = True
     capabilities: List[str] = dataclasses.field(default_factory=list)
     parameters: Dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -52,7 +54,8 @@ class Pair:
         self.net = net
         self.config = config
         self.machines: List[vm.VM] = []
-        self.disk = disk.make(config.disk, binary, run_dir)
+        self.disk = disk.make(config.disk, binary, run_dir,
+                              config.disk_device)
         self.proxy = proxy.Proxy(run_dir, config.chardev,
                                  config.spec.has_vnet_header())
         self._fd: Optional[socket.socket] = None

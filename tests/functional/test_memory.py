@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The secondary's memory is the primary's memory, seen from both ends."""
+
+from colo import bootsector, procs, status
+from colo.case import Context, case, check, check_equal
+from colo.ending import kill_and_verify, take_over
+from colo.pair import Pair
+from colo.qmp import QMPClosed
+from colo.vm import Spec
+
+KVM_TRY_S = 45.0     # an emulated KVM takes its time in the firmware
+
+
+def run_boot_sector(context: Context, accel: str, side: str) -> None:
+    """Protect the self-checking guest, lose a side, go on."""
+    spec = Spec(accel=accel, memory_mib=64, linux=False,
+                extra=bootsector.options(context.run_dir))
+    pair = context.pair(spec=spec, network=False, delay_ms=100)
+    start_boot_sector(context, pair, accel)
+    pair.protect()
+    context.step("protected; 30 checkpoints")
+    pair.wait_checkpoints(30)
+    for machine in (pair.p, pair.secondary()):
+        bootsector.progress(machine.console())
+    context.step(f"kill the {side}")
+    victim = pair.p if side == "primary" else pair.secondary()
+    survivor = pair.secondary() if side == "primary" else pair.p
+    victim.kill()
+    take_over(pair, side)
+    before = len(bootsector.progress(survivor.console()))
+    procs.wait_until(
+        lambda: len(bootsector.progress(survivor.console())) > before + 32,
+        20, f"the guest going on at {survivor.name}")
+    check(not survivor.crashed(), "the survivor crashed")
+
+
+def start_boot_sector(context: Context, pair: Pair, accel: str) -> None:
+    """Start both sides; skip if the accelerator cannot run a guest."""
+    try:
+        pair.start()
+        procs.wait_until(
+            lambda: len(bootsector.progress(pair.p.console())) > 4,
+            KVM_TRY_S, "the boot sector at work")
+    except (QMPClosed, TimeoutError) as error:
+        if accel != "kvm":
+            raise
+        last = (pair.p.log_tail().splitlines() or [""])[-1]
+        context.skip(f"KVM runs no guest here: {last or error}")
+
+
+@case(timeout_s=60, linux=False)
+def boot_sector_tcg(context: Context) -> None:
+    """A guest that checks its own memory, primary killed, TCG."""
+    run_boot_sector(context, "tcg", "primary")
+
+
+@case(timeout_s=120, linux=False)
+def boot_sector_kvm(context: Context) -> None:
+    """The same under KVM, where KVM runs a guest."""
+    run_boot_sector(context, "kvm", "primary")
+
+
+@case(timeout_s=120, linux=False)
+def boot_sector_kvm_secondary_dies(context: Context) -> None:
+    """Under KVM, and it is the secondary which dies."""
+    run_boot_sector(context, "kvm", "secondary")
+
+
+def state_hash(context: Context, load: str, smp: int, machine: str) -> None:
+    """Stop both sides at one cut and compare RAM and devices."""
+    pair = context.protected_pair(
+        delay_ms=300, spec=Spec(machine=machine, smp=smp))
+    client = context.client()
+    if load:
+        client.control(load)
+    pair.wait_checkpoints(10)
+    pair.p.qmp.cmd("stop")
+    pair.p.qmp.cmd("colo-checkpoint")
+    procs.wait_until(lambda: pair.secondary().runstate() != "running", 5,
+                     "the secondary standing still with its primary")
+    hashes = [m.qmp.cmd("x-query-colo-state-hash", timeout_s=60)
+              for m in (pair.p, pair.secondary())]
+    check_equal(hashes[1]["ram"], hashes[0]["ram"], "RAM of the secondary")
+    check_equal(hashes[1]["devices"], hashes[0]["devices"],
+                "device state of the secondary")
+    context.step(f"equal: {hashes[0]}")
+    pair.p.qmp.cmd("cont")
+    check(status.query(pair.p)["state"] in status.PROTECTED,
+          status.describe(pair.p))
+    kill_and_verify(context, pair, client)
+
+
+@case(timeout_s=60, reference=False)
+def state_equal_idle(context: Context) -> None:
+    """RAM and device state are equal at the same cut, idle guest."""
+    state_hash(context, "", 1, "pc")
+
+
+@case(timeout_s=60, reference=False)
+def state_equal_load(context: Context) -> None:
+    """The same with a guest that dirties 40 MB/s on two CPUs, q35."""
+    state_hash(context, "DIRTY 40 32", 2, "q35")
