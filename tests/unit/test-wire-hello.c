@@ -172,7 +172,7 @@ static void test_block_pairs(void)
     }
 }
 
-/* A count is checked before memory is taken for it. */
+/* A count is bounded before memory is taken for it. */
 static void test_block_count(void)
 {
     static const struct {
