@@ -80,6 +80,7 @@ class Context:
         self._closers: List[Callable[[], None]] = []
         self._start_s = time.monotonic()
         self._clients_count = 0
+        self.client_at_work: Optional[traffic.Client] = None
 
     # -- parts -----------------------------------------------------------
 
@@ -131,6 +132,10 @@ class Context:
             os.path.join(self.log_dir, f"client{self._clients_count}.log"))
         self._closers.append(made.close)
         return made
+
+    def at_end(self, closer: Callable[[], None]) -> None:
+        """Have `closer` called when the case ends."""
+        self._closers.append(closer)
 
     # -- words -----------------------------------------------------------
 

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The peer, or the link, misbehaves at every message of the protocol.
+
+Two real QEMUs with the self-checking boot-sector guest, and between them a
+relay that breaks one message.  Whatever is broken: both sides notice within
+the configured limit, say why, answer their monitors, never both go on, and
+the one that is told to go on does so with sound memory.
+"""
+
+import time
+from typing import List, Tuple
+
+from colo import bootsector, pair as pair_module, procs, status
+from colo.case import Context, add, check
+from colo.pair import Pair
+from colo.vm import VM, Spec
+from relay import Damage, Relay
+
+RELAY_PORT = 9990
+STEP_LIMIT_MS = 1000
+HEARTBEAT_MS = 100
+NOTICE_LIMIT_S = 6.0
+SETUP = ("HELLO", "READY", "START")
+FROM_PRIMARY = ("HELLO", "START", "REQUEST", "STATE", "PAGES", "DEVICE",
+                "END", "PING")
+FROM_SECONDARY = ("READY", "DIRTY", "REPLY", "RECEIVED", "LOADED", "PONG")
+OVER = ("lost", "alone", "dead", "off")
+
+
+def rows() -> List[Tuple[str, str]]:
+    """All (message, damage) pairs that make sense."""
+    found = []
+    for message in FROM_PRIMARY + FROM_SECONDARY:
+        for kind in ("eof", "silence", "flip-header"):
+            found.append((message, kind))
+    for message in ("HELLO", "DIRTY", "PAGES", "DEVICE", "END"):
+        found += [(message, "cut"), (message, "stall")]
+    for message in ("STATE", "PAGES", "DEVICE", "END"):
+        found.append((message, "flip-payload"))
+    for message in ("HELLO", "REQUEST", "PAGES", "END", "LOADED", "REPLY"):
+        found += [(message, "garbage"), (message, "twice")]
+    for message in ("REQUEST", "STATE", "DEVICE", "END", "RECEIVED",
+                    "LOADED"):
+        found += [(message, "other-epoch"), (message, "lost")]
+    for message in ("HELLO", "REQUEST"):
+        found += [(message, "other-version"), (message, "unknown-type"),
+                  (message, "unknown-flag"), (message, "huge")]
+    return found
+
+
+class RelayedPair(Pair):
+    """A pair whose primary migrates to the relay."""
+
+    def begin(self) -> None:
+        self.configure()
+        self.p.qmp.cmd("migrate", {"uri": f"tcp:127.0.0.1:{RELAY_PORT}"})
+
+
+def state_of(machine: VM) -> str:
+    """The state of one side; its monitor must answer at once."""
+    machine.qmp.timeout_s = 2.0
+    return str(status.query(machine)["state"])
+
+
+def run_row(context: Context, message: str, kind: str) -> None:
+    """One message, one damage, both sides checked."""
+    pair = make_pair(context)
+    pair.start()
+    procs.wait_until(lambda: bootsector.progress(pair.p.console()), 20,
+                     "the boot sector at work")
+    nth = 1 if message in SETUP else 4
+    relay = Relay(RELAY_PORT, pair_module.MIGRATE_PORT,
+                  Damage(message, kind, nth))
+    pair.begin()
+    check(relay.done.wait(15), f"message {nth} of type {message} never "
+          f"came; seen: {relay.seen}")
+    context.step(f"{kind} at {message} number {nth}")
+    states = wait_over(context, pair)
+    check(not relay.errors, f"relay: {relay.errors}")
+    check_words(pair)
+    go_on(context, pair, states, message)
+
+
+def make_pair(context: Context) -> Pair:
+    """A pair with short limits."""
+    config = pair_module.Config(
+        spec=Spec(memory_mib=32, linux=False,
+                  extra=bootsector.options(context.run_dir)),
+        network=False, delay_ms=250,
+        limits={"step-limit": STEP_LIMIT_MS, "heartbeat": HEARTBEAT_MS})
+    made = RelayedPair(context.binary, context.run_dir, context.log_dir,
+                       None, config)
+    context.at_end(made.close)
+    return made
+
+
+def wait_over(context: Context, pair: Pair) -> Tuple[str, str]:
+    """Until both sides have noticed; their states."""
+    limit = time.monotonic() + NOTICE_LIMIT_S
+    while True:
+        states = (state_of(pair.p), state_of(pair.secondary()))
+        check(states != ("alone", "alone"), "both sides go on")
+        if all(state in OVER for state in states):
+            break
+        if time.monotonic() > limit:
+            raise TimeoutError(f"states {states} {NOTICE_LIMIT_S} s later")
+        time.sleep(0.02)
+    context.step(f"primary {status.describe(pair.p)}")
+    context.step(f"secondary {status.describe(pair.secondary())}")
+    return states
+
+
+def check_words(pair: Pair) -> None:
+    """A side that is not protected any more says why and what to do."""
+    for machine in (pair.p, pair.secondary()):
+        info = status.query(machine)
+        if info["state"] == "off":
+            continue
+        for field in ("cause", "reason", "remedy"):
+            check(info[field] and info[field] != "none",
+                  f"{machine.name}: {info['state']} without {field}")
+
+
+def go_on(context: Context, pair: Pair, states: Tuple[str, str],
+          message: str) -> None:
+    """One side is told to go on, and does; the other is refused."""
+    second = pair.secondary()
+    if states[1] != "lost":
+        error = second.qmp.try_cmd("x-colo-lost-heartbeat")
+        check(error is not None, "a secondary without a claim took over")
+    take_secondary = states == ("lost", "lost") and len(message) % 2 == 0
+    if take_secondary:
+        survivor, victim = second, pair.p
+    else:
+        check(states[0] in ("lost", "alone", "off"),
+              f"nobody can go on: {states}")
+        survivor, victim = pair.p, second
+    victim.kill()
+    if state_of(survivor) == "lost":
+        survivor.qmp.cmd("x-colo-lost-heartbeat")
+    procs.wait_until(lambda: survivor.runstate() == "running", 5,
+                     f"the guest running at {survivor.name}")
+    before = len(bootsector.progress(survivor.console()))
+    procs.wait_until(
+        lambda: len(bootsector.progress(survivor.console())) > before + 8,
+        10, f"the guest going on at {survivor.name}")
+    context.step(f"{survivor.name} goes on with sound memory")
+
+
+def _register() -> None:
+    for message, kind in rows():
+        def body(context: Context, message: str = message,
+                 kind: str = kind) -> None:
+            run_row(context, message, kind)
+        body.__doc__ = f"the link: {kind} at {message}"
+        add(f"peer_{message.lower()}_{kind.replace('-', '_')}", body,
+            timeout_s=60, linux=False, reference=False)
+
+
+_register()

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Commands, ranges and refusals, as a management program meets them."""
+
+from typing import Any, Dict, List, Tuple
+
+from colo import bootsector, procs, status
+from colo.case import Context, add, case, check, check_equal
+from colo.pair import Pair
+from colo.qmp import QMPClient, QMPError
+from colo.vm import VM, Spec
+
+DEFAULTS = {"step-limit": 5000, "checkpoint-limit": 60000, "heartbeat": 1000,
+            "min-gap": 0, "staging-limit": 0, "page-hash": "auto"}
+REFUSED_CAPABILITIES = ("postcopy-ram", "background-snapshot", "release-ram",
+                        "mapped-ram")
+REASON_BYTES_MIN = 20
+
+
+def lone_machine(context: Context) -> VM:
+    """A QEMU that takes no part in COLO."""
+    return context.machine("lone", ["-machine", "none", "-display", "none",
+                                    "-nodefaults"]).start()
+
+
+def refused(monitor: QMPClient, command: str,
+            arguments: Dict[str, Any]) -> str:
+    """The text of the refusal, which there must be."""
+    error = monitor.try_cmd(command, arguments)
+    check(error is not None, f"{command} {arguments} was accepted")
+    assert error is not None
+    check(len(error.desc) >= REASON_BYTES_MIN,
+          f"{command}: '{error.desc}' is no reason")
+    return error.desc
+
+
+@case(linux=False, reference=False)
+def query_outside_colo(context: Context) -> None:
+    """Before COLO everything is none, off and zero."""
+    monitor = lone_machine(context).qmp
+    info = monitor.cmd("query-colo")
+    check_equal((info["role"], info["state"], info["cause"]),
+                ("none", "off", "none"), "role, state, cause")
+    for field in ("epoch", "checkpoints-total", "staging-bytes"):
+        check_equal(info[field], 0, field)
+    check_equal(set(info["checkpoints"].values()), {0}, "checkpoint counts")
+    check_equal(monitor.cmd("query-colo-status"),
+                {"mode": "none", "last-mode": "none", "reason": "none"},
+                "query-colo-status")
+    check("off" in monitor.hmp("info colo"), "info colo")
+
+
+@case(linux=False, reference=False)
+def commands_outside_colo(context: Context) -> None:
+    """Commands which need COLO say so without it."""
+    monitor = lone_machine(context).qmp
+    for command in ("x-colo-lost-heartbeat", "colo-checkpoint"):
+        context.step(refused(monitor, command, {}))
+    text = monitor.hmp("x_colo_lost_heartbeat")
+    check("rror" in text, f"x_colo_lost_heartbeat printed '{text}'")
+
+
+@case(linux=False, reference=False)
+def parameters_ranges(context: Context) -> None:
+    """Each limit has its range; a refused call changes nothing."""
+    monitor = lone_machine(context).qmp
+    check_equal(monitor.cmd("query-colo-parameters"), DEFAULTS, "defaults")
+    bad: List[Tuple[str, Any]] = [
+        ("step-limit", 19), ("step-limit", 3600001), ("checkpoint-limit", 99),
+        ("checkpoint-limit", 3600001), ("heartbeat", 4),
+        ("heartbeat", 600001), ("min-gap", 600001)]
+    for name, value in bad:
+        text = refused(monitor, "colo-set-parameters", {name: value})
+        check(name in text, f"'{text}' does not name {name}")
+    refused(monitor, "colo-set-parameters",
+            {"min-gap": 10, "step-limit": 0})
+    check_equal(monitor.cmd("query-colo-parameters"), DEFAULTS,
+                "parameters after refusals")
+    wanted = {"step-limit": 900, "checkpoint-limit": 5000, "heartbeat": 100,
+              "min-gap": 5, "staging-limit": 1 << 26, "page-hash": "off"}
+    monitor.cmd("colo-set-parameters", wanted)
+    check_equal(monitor.cmd("query-colo-parameters"), wanted, "parameters")
+    monitor.cmd("colo-set-parameters", {"min-gap": 6})
+    check_equal(monitor.cmd("query-colo-parameters"),
+                {**wanted, "min-gap": 6}, "parameters after one change")
+
+
+@case(linux=False, reference=False)
+def heartbeat_below_half_step(context: Context) -> None:
+    """A heartbeat that could not come in time is refused."""
+    monitor = lone_machine(context).qmp
+    context.step(refused(monitor, "colo-set-parameters",
+                         {"step-limit": 1000, "heartbeat": 500}))
+    monitor.cmd("colo-set-parameters", {"step-limit": 1000,
+                                        "heartbeat": 499})
+
+
+@case(linux=False, reference=False)
+def state_hash_needs_a_stopped_guest(context: Context) -> None:
+    """The digest command refuses a running guest, and is repeatable."""
+    machine = context.machine("m", Spec(memory_mib=32, linux=False).argv())
+    monitor = machine.start().qmp
+    refused(monitor, "x-query-colo-state-hash", {})
+    monitor.cmd("stop")
+    first = monitor.cmd("x-query-colo-state-hash")
+    check_equal(monitor.cmd("x-query-colo-state-hash"), first, "second hash")
+
+
+def small_pair(context: Context, **settings: Any) -> Pair:
+    """A pair with the boot-sector guest."""
+    settings.setdefault("delay_ms", 200)
+    return context.pair(
+        spec=Spec(memory_mib=32, linux=False,
+                  extra=bootsector.options(context.run_dir)),
+        network=False, **settings)
+
+
+@case(linux=False, reference=False)
+def checkpoint_on_demand(context: Context) -> None:
+    """colo-checkpoint answers when done; the secondary refuses it."""
+    pair = small_pair(context, delay_ms=60000)
+    pair.start()
+    pair.protect()
+    done = pair.checkpoints()
+    for _ in range(20):
+        pair.p.qmp.cmd("colo-checkpoint")
+    check(pair.checkpoints() >= done + 20, "20 requests, "
+          f"{pair.checkpoints() - done} checkpoints")
+    info = status.query(pair.p)
+    check(info["checkpoints"]["user"] >= 20, f"{info['checkpoints']}")
+    check(info["timings"] and info["timings"][0]["name"] == "pause",
+          "no pause among the timings")
+    refused(pair.secondary().qmp, "colo-checkpoint", {})
+
+
+@case(linux=False, reference=False)
+def capabilities_locked_while_protected(context: Context) -> None:
+    """What the pair agreed on cannot be changed under it."""
+    pair = small_pair(context)
+    pair.start()
+    pair.protect()
+    for machine in (pair.p, pair.secondary()):
+        refused(machine.qmp, "migrate-set-capabilities", {"capabilities": [
+            {"capability": "x-colo", "state": False}]})
+    pair.wait_checkpoints(2)
+
+
+@case(linux=False, reference=False)
+def lost_heartbeat_while_protected(context: Context) -> None:
+    """Told to go on alone in good health, the primary does."""
+    pair = small_pair(context)
+    pair.start()
+    pair.protect()
+    pair.p.qmp.cmd("x-colo-lost-heartbeat")
+    pair.wait_alone(pair.p)
+    second = pair.secondary()
+    procs.wait_until(lambda: status.query(second)["state"] in
+                     ("lost", "dead"), 10, "the secondary noticing")
+    check(second.runstate() != "running", "both guests run")
+    pair.p.qmp.wait_event("COLO_EXIT", 5,
+                          match=lambda d: d["reason"] == "request")
+
+
+@case(linux=False, reference=False)
+def yank_ends_a_stuck_channel(context: Context) -> None:
+    """yank on the migration channel is noticed as a lost peer."""
+    pair = small_pair(context)
+    pair.start()
+    pair.protect()
+    pair.p.qmp.cmd("yank", {"instances": [{"type": "migration"}]})
+    for machine in (pair.p, pair.secondary()):
+        procs.wait_until(lambda m=machine: status.query(m)["state"] == "lost",
+                         5, f"{machine.name} noticing")
+    pair.secondary().kill()
+    pair.failover_to_primary()
+    pair.wait_alone(pair.p)
+
+
+@case(linux=False, reference=False)
+def different_machines_are_refused(context: Context) -> None:
+    """A secondary with other memory cannot protect; the guest goes on."""
+    pair = small_pair(context)
+    pair.start_primary()
+    pair.config.spec = Spec(memory_mib=48, linux=False,
+                            extra=pair.config.spec.extra)
+    pair.start_secondary()
+    pair.begin()
+    procs.wait_until(lambda: pair.p.qmp.cmd("query-migrate").get("status")
+                     in ("failed", "completed"), 15, "the end of the attempt")
+    procs.wait_until(lambda: pair.p.runstate() == "running", 5,
+                     "the guest going on")
+    check(not pair.p.crashed(), "the primary crashed")
+
+
+def capability_conflict(context: Context, name: str) -> None:
+    """The capability is refused together with x-colo, in either order."""
+    for order in (("x-colo", name), (name, "x-colo")):
+        machine = context.machine(
+            f"{order[0]}-first", Spec(memory_mib=32, linux=False).argv())
+        monitor = machine.start().qmp
+        try:
+            for capability in order:
+                monitor.cmd("migrate-set-capabilities", {"capabilities": [
+                    {"capability": capability, "state": True}]})
+            monitor.cmd("migrate", {"uri": "tcp:127.0.0.1:1"})
+        except QMPError as error:
+            context.step(f"{order}: {error.desc}")
+            check("colo" in error.desc.lower(), f"the refusal of {name} does "
+                  f"not speak of COLO: '{error.desc}'")
+            machine.kill()
+            continue
+        raise AssertionError(f"{' then '.join(order)} was accepted")
+
+
+def _register() -> None:
+    for name in REFUSED_CAPABILITIES:
+        def body(context: Context, name: str = name) -> None:
+            capability_conflict(context, name)
+        body.__doc__ = f"{name} and x-colo do not go together"
+        add(f"conflict_{name.replace('-', '_')}", body, linux=False,
+            reference=False)
+
+
+_register()
