@@ -9,11 +9,7 @@ and leaves nothing behind.
 
 import argparse
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from typing import List
 
@@ -22,11 +18,10 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from colo import netns, procs, status, traffic, vm  # noqa: E402
+from colo import netns, private, status, traffic, vm  # noqa: E402
 from colo.case import Context  # noqa: E402
 from colo.pair import Pair  # noqa: E402
 
-INSIDE = "COLO_DEMO_INSIDE"
 RESULTS = os.path.join(vm.TOP, "build", "results", "demo")
 CHECKPOINTS_COUNT = 10
 DELAY_MS = 300
@@ -152,32 +147,9 @@ def run(context: Context, voice: Voice) -> None:
                f"kill; {traffic.longest_gap_ms(before):.0f} ms before it")
 
 
-def reenter(argv: List[str]) -> int:
-    """Run ourselves inside a private network and wait for the end."""
-    prefix = netns.enter_command()
-    run_dir = tempfile.mkdtemp(prefix="colo-")
-    child = procs.spawn(
-        prefix + [sys.executable, os.path.abspath(__file__), *argv],
-        env={**os.environ, INSIDE: run_dir}, start_new_session=True)
-    try:
-        return child.wait()
-    except KeyboardInterrupt:
-        print("\ninterrupted; ending both sides", flush=True)
-        return 130
-    finally:
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.wait()
-        shutil.rmtree(run_dir, ignore_errors=True)
-
-
 def inside(binary: str, run_dir: str) -> int:
     """The demo proper, in its private network."""
-    procs.die_with_parent()
     voice = Voice()
-    netns.loopback_up()
     context = Context(binary, run_dir, RESULTS, verbose=False)
     begin_s = time.monotonic()
     try:
@@ -205,15 +177,14 @@ def main(argv: List[str]) -> int:
         print(f"The demo cannot start: {problem}", file=sys.stderr)
         return 1
     os.makedirs(RESULTS, exist_ok=True)
-    if INSIDE in os.environ:
-        return inside(options.binary, os.environ[INSIDE])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if private.inside():
+        return inside(options.binary, private.enter())
     try:
-        return reenter(argv)
+        return private.call(os.path.abspath(__file__), argv)
+    except KeyboardInterrupt:
+        print("\ninterrupted; both sides are ended", flush=True)
+        return 130
     except netns.NoNetwork as error:
-        print(f"The demo cannot start: {error}", file=sys.stderr)
-        return 1
-    except subprocess.SubprocessError as error:
         print(f"The demo cannot start: {error}", file=sys.stderr)
         return 1
 
