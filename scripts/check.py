@@ -123,8 +123,8 @@ def stop(process):
             continue
 
 
-def run(argv, log, limit_s):
-    """Run with output to the log and the terminal.
+def run(argv, log, limit_s, echo=True):
+    """Run with output to the log and, unless told not to, the terminal.
 
     Returns the lines and the exit status; None as the status means that the
     time limit was reached.
@@ -146,7 +146,7 @@ def run(argv, log, limit_s):
                 log.write(line)
                 log.flush()
                 lines.append(line)
-                if not SUMMARY.match(line):
+                if echo and not SUMMARY.match(line):
                     print("  " + line, end="", flush=True)
             status = process.wait()
         except BaseException:
@@ -191,14 +191,16 @@ def run_runner(command, log, limit_s):
 
 def core_setup(log):
     """Configure and build the sanitized core; returns the failure, if any."""
+    print("  building the core with ASan and UBSan", flush=True)
     steps = []
     if not (CORE / "build.ninja").exists():
         steps.append(["meson", "setup", str(CORE), str(TOP),
                       "-Db_sanitize=address,undefined"])
     steps.append(["ninja", "-C", str(CORE)])
     for argv in steps:
-        _, status = run(argv, log, 300)
+        lines, status = run(argv, log, 300, echo=False)
         if status != 0:
+            print("".join("  " + line for line in lines[-30:]), end="")
             return ended_badly(argv, status, 300)
     return None
 

@@ -50,17 +50,17 @@ origin_id() {
 }
 
 unpack_dir() {
-    mkdir "$base.new" &&
+    mkdir "$dest" &&
         (cd "$origin" && tar -cf - --exclude=./.git --exclude=./build .) |
-        tar -xf - -C "$base.new"
+        tar -xf - -C "$dest"
 }
 
 unpack_tarball() {
-    mkdir "$base.new" && tar -xf "$origin" -C "$base.new" --strip-components=1
+    mkdir "$dest" && tar -xf "$origin" -C "$dest" --strip-components=1
 }
 
 unpack_dsc() {
-    dpkg-source --no-copy -x "$origin" "$base.new"
+    dpkg-source --no-copy -x "$origin" "$dest"
 }
 
 # A Debian orig tarball alone lacks Debian's own changes.
@@ -76,9 +76,10 @@ prefer_dsc() {
     esac
 }
 
-unpack_base() {
-    prefer_dsc
-    rm -rf "$base.new"
+# unpack_to DIRECTORY: what `origin` names, into a directory made for it.
+unpack_to() {
+    dest=$1
+    rm -rf "$dest"
     if [ -d "$origin" ]; then
         unpack=unpack_dir
     else
@@ -89,6 +90,11 @@ unpack_base() {
     fi
     run_step "Unpacking $(basename "$origin")" "$state/unpack.log" $unpack ||
         die "cannot unpack $origin" "is it complete, and a QEMU source?"
+}
+
+unpack_base() {
+    prefer_dsc
+    unpack_to "$base.new"
     [ -f "$base.new/VERSION" ] || die "$origin is no QEMU source: no VERSION" \
         "give a QEMU 10.0.x source directory, tarball or .dsc"
     found=$(cat "$base.new/VERSION")
