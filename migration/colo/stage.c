@@ -141,12 +141,13 @@ ColoChunk *colo_stage_add(ColoStage *s, const ColoRun *runs,
     }
     c = g_new(ColoChunk, 1);
     *c = (ColoChunk) {
-        .runs = g_memdup2(runs, run_count * sizeof(*runs)),
+        .runs = g_new(ColoRun, run_count),
         .run_count = run_count,
         .page_count = page_count,
         .data = b->data,
         .buffer = b,
     };
+    memcpy(c->runs, runs, run_count * sizeof(*runs));
     g_ptr_array_add(s->chunks, c);
     s->used_bytes += size_bytes;
     return c;

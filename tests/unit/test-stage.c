@@ -277,18 +277,25 @@ static void checkpoint(ColoStage *s, unsigned frames)
     colo_stage_reset(s);
 }
 
-/* Large checkpoints keep their memory, small ones after them give it back. */
+/*
+ * Large checkpoints keep their memory, small ones after them give it back:
+ * also when malloc took it from its heap, as it does once it has seen a
+ * larger block freed, and something lies above that cannot move.
+ */
 static void test_give_back(void)
 {
     const uint64_t large_bytes = (uint64_t)LARGE_FRAMES * FRAME_BYTES;
+    g_autofree void *above = NULL;
     uint8_t *data[LARGE_FRAMES];
     ColoStage s;
     unsigned i;
 
+    g_free(g_malloc(4 * FRAME_BYTES));
     colo_stage_init(&s, 4096, 0);
     for (i = 0; i < LARGE_FRAMES; i++) {
         data[i] = add_pages(&s, COLO_PAGES_PER_FRAME_MAX)->data;
     }
+    above = g_malloc(FRAME_BYTES / 2);
     colo_stage_reset(&s);
     checkpoint(&s, LARGE_FRAMES);
     g_assert_cmpuint(s.held_bytes, ==, large_bytes);
@@ -325,6 +332,29 @@ static void test_small_frames(void)
     colo_stage_reset(&s);
     g_assert_cmpuint(s.held_bytes, ==, 300ull * 64 * 4096);
     g_assert_nonnull(add_pages(&s, COLO_PAGES_PER_FRAME_MAX));
+    colo_stage_destroy(&s);
+}
+
+/* A spare buffer serves what it has room for, and nothing larger. */
+static void test_spare_has_room(void)
+{
+    static const struct {
+        uint64_t page_count, held_pages;
+    } cases[] = {
+        { 1, 64 }, { 64, 64 }, { 65, 64 + 128 }, { 128, 64 + 128 },
+        { 129, 64 + 128 + 256 }, { 10, 64 + 128 + 256 },
+        { 256, 64 + 128 + 256 }, { 257, 64 + 128 + 256 + 512 },
+        { 512, 64 + 128 + 256 + 512 },
+    };
+    ColoStage s;
+    unsigned i;
+
+    colo_stage_init(&s, 4096, 0);
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_assert_nonnull(add_pages(&s, cases[i].page_count));
+        g_assert_cmpuint(s.held_bytes, ==, cases[i].held_pages * 4096);
+        colo_stage_reset(&s);
+    }
     colo_stage_destroy(&s);
 }
 
@@ -369,6 +399,7 @@ int main(int argc, char **argv)
     g_test_add_func("/stage/reuse", test_reuse);
     g_test_add_func("/stage/give-back", test_give_back);
     g_test_add_func("/stage/small-frames", test_small_frames);
+    g_test_add_func("/stage/spare", test_spare_has_room);
     g_test_add_func("/stage/destroy", test_destroy_twice);
     g_test_add_data_func("/stage/bug/none", GUINT_TO_POINTER(0),
                          test_too_many_pages_is_a_bug);
