@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO secondary: events in, actions out.
+ *
+ * Same shape as colo-primary.c. What arrives of a checkpoint is staged aside
+ * (colo-receive.c); what the machine orders to apply becomes the guest's
+ * state in one transaction (colo-apply.c).
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "block/replication.h"
+#include "migration/colo.h"
+#include "net/filter.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "migration.h"
+#include "colo-secondary.h"
+#include "trace.h"
+
+static Error *hello_error;         /* why the HELLO cannot be accepted */
+static bool want_hashes;           /* of the REQUEST being answered */
+static int64_t stopped_us;
+
+/* ------------------------------------------------------- local actions */
+
+static bool begin(Error **errp)
+{
+    ERRP_GUARD();
+
+    if (hello_error) {
+        error_propagate(errp, g_steal_pointer(&hello_error));
+        return false;
+    }
+    colo_need_bql();
+    if (!migration_block_activate(errp)) {
+        return false;
+    }
+    replication_start_all(REPLICATION_MODE_SECONDARY, errp);
+    return !*errp;
+}
+
+/* Runs and hashes of one DIRTY frame. */
+static ColoIo send_dirty_frame(const ColoRun *runs, uint32_t run_count,
+                               uint64_t epoch, ColoReply *reply,
+                               Error **errp)
+{
+    ColoSession *s = &colo_session;
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    uint8_t hash[COLO_HASH_BYTES];
+
+    colo_wire_put_runs(payload, runs, run_count);
+    for (uint32_t i = 0; i < run_count; i++) {
+        reply->dirty_pages += runs[i].count;
+        for (uint32_t j = 0; want_hashes && j < runs[i].count; j++) {
+            colo_page_hash(&s->hash_key,
+                           colo_ram_page_at(s->ram, runs[i].block,
+                                            runs[i].first + j),
+                           colo_ram_page_bytes(), hash);
+            g_byte_array_append(payload, hash, sizeof(hash));
+        }
+    }
+    reply->dirty_frames++;
+    colo_channel_queue(s->channel, COLO_MSG_DIRTY, epoch,
+                       want_hashes ? COLO_DIRTY_HAS_HASHES : 0,
+                       payload->data, payload->len);
+    return s->channel->tx->len < COLO_DIRTY_FLUSH_BYTES ? COLO_IO_OK
+           : colo_channel_flush(s->channel, errp);
+}
+
+static ColoIo send_dirty(uint64_t epoch, ColoReply *reply, Error **errp)
+{
+    ColoSession *s = &colo_session;
+    g_autofree ColoRun *runs = g_new(ColoRun, COLO_RUNS_PER_FRAME_MAX);
+    uint32_t count = 0;
+    uint32_t block = 0;
+    uint64_t page = 0;
+    uint64_t pages = 0;
+    ColoIo io = COLO_IO_OK;
+
+    while (io == COLO_IO_OK &&
+           colo_page_set_next(&s->dirty, &block, &page,
+                              COLO_HASHES_PER_FRAME_MAX - pages,
+                              &runs[count])) {
+        pages += runs[count++].count;
+        if (count == COLO_RUNS_PER_FRAME_MAX ||
+            pages == COLO_HASHES_PER_FRAME_MAX) {
+            io = send_dirty_frame(runs, count, epoch, reply, errp);
+            count = pages = 0;
+        }
+    }
+    if (io == COLO_IO_OK && count) {
+        io = send_dirty_frame(runs, count, epoch, reply, errp);
+    }
+    return io;
+}
+
+static ColoReply reply;            /* to be sent after COLLECT */
+
+/*
+ * Own device state first: what saving it writes is then dirty in time. The
+ * set begins with what the last apply has found late.
+ */
+static bool collect(uint64_t epoch, ColoIo *io, Error **errp)
+{
+    ColoSession *s = &colo_session;
+    bool ok;
+
+    colo_need_bql();
+    ok = !colo_fault("s-collect") && colo_device_save(s->own_device, errp);
+    colo_ram_sync(s->ram, &s->dirty);
+    g_free(s->own_table);
+    s->own_table = colo_ram_table(s->ram);
+    colo_drop_bql();
+    reply = (ColoReply) {};
+    if (ok) {
+        *io = send_dirty(epoch, &reply, errp);
+    }
+    colo_fault("s-collected");
+    return ok;
+}
+
+static void take_over(void)
+{
+    Error *err = NULL;
+
+    colo_need_bql();
+    replication_stop_all(true, &err);
+    if (err) {
+        error_report_err(g_steal_pointer(&err));
+    }
+    colo_notify_filters_event(COLO_EVENT_FAILOVER, &err);
+    if (err) {
+        error_report_err(err);
+    }
+}
+
+/* ------------------------------------------------------------ executor */
+
+static ColoIo send_message(const ColoAction *a, Error **errp)
+{
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    ColoHello hello;
+    ColoIo io;
+
+    switch (a->msg) {
+    case COLO_MSG_READY:
+        colo_need_bql();
+        colo_hello_fill(&hello, false);
+        colo_wire_put_hello(payload, &hello);
+        colo_hello_clear(&hello);
+        break;
+    case COLO_MSG_REPLY:
+        colo_wire_put_reply(payload, &reply);
+        break;
+    case COLO_MSG_REFUSE:
+    case COLO_MSG_FAILED:
+    case COLO_MSG_GOODBYE:
+        return colo_send_notice(a->msg, a->epoch, a->arg, errp);
+    default:
+        break;
+    }
+    io = colo_send(a->msg, a->epoch, 0, payload, errp);
+    if (a->msg == COLO_MSG_REPLY) {
+        colo_fault("s-replied");
+    } else if (a->msg == COLO_MSG_RECEIVED) {
+        colo_fault("s-received");
+    } else if (a->msg == COLO_MSG_LOADED) {
+        colo_fault("s-loaded");
+    }
+    return io;
+}
+
+static void guest_run(void)
+{
+    ColoSession *s = &colo_session;
+
+    colo_need_bql();
+    colo_guest_force_run(s->peer_paused);
+    if (s->peer_paused && s->secondary.state == COLO_S_TAKEN_OVER) {
+        colo_guest_run();                /* as paused */
+    }
+    if (stopped_us) {
+        colo_stats_note(&s->stats, COLO_PHASE_PAUSE, s->secondary.epoch,
+                        stopped_us);
+        stopped_us = 0;
+    }
+}
+
+static ColoEventType apply(const ColoAction *a, Error **errp)
+{
+    ColoSession *s = &colo_session;
+    int64_t begin_us = colo_now_us();
+    ColoApplied r;
+
+    colo_need_bql();
+    r = colo_apply(errp);
+    colo_stats_note(&s->stats, COLO_PHASE_APPLY, a->epoch, begin_us);
+    switch (r) {
+    case COLO_APPLIED:
+        colo_stage_reset(&s->stage);
+        s->stats.checkpoint_count++;
+        colo_user_guest_replaced();
+        colo_fault("s-applied");
+        return COLO_EV_LOCAL_OK;
+    case COLO_APPLY_ROLLED_BACK:
+        return COLO_EV_LOCAL_FAILED;
+    default:
+        return COLO_EV_LOCAL_BROKEN;
+    }
+}
+
+static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
+{
+    ColoSession *s = &colo_session;
+    int64_t begin_us = colo_now_us();
+    bool ok = true;
+
+    switch (a->type) {
+    case COLO_ACT_SEND:
+        *io = send_message(a, errp);
+        return COLO_EV__MAX;
+    case COLO_ACT_BEGIN:
+        ok = begin(errp);
+        break;
+    case COLO_ACT_GUEST_STOP:
+        stopped_us = begin_us;
+        colo_need_bql();
+        colo_guest_stop();
+        colo_stats_note(&s->stats, COLO_PHASE_STOP,
+                        s->secondary.pending_epoch, begin_us);
+        colo_fault("s-stopped");
+        return COLO_EV__MAX;
+    case COLO_ACT_GUEST_RUN:
+        guest_run();
+        return COLO_EV__MAX;
+    case COLO_ACT_COLLECT:
+        ok = collect(a->epoch, io, errp);
+        colo_stats_note(&s->stats, COLO_PHASE_COLLECT, a->epoch, begin_us);
+        if (*io != COLO_IO_OK) {
+            return COLO_EV__MAX;
+        }
+        break;
+    case COLO_ACT_APPLY:
+        return apply(a, errp);
+    case COLO_ACT_DISCARD:
+        colo_stage_reset(&s->stage);
+        return COLO_EV__MAX;
+    case COLO_ACT_TAKE_OVER:
+        take_over();
+        return COLO_EV__MAX;
+    case COLO_ACT_CLOSE:
+        colo_drop_bql();
+        colo_channel_shutdown(s->channel);
+        return COLO_EV__MAX;
+    case COLO_ACT_STATUS:
+        colo_drop_bql();
+        colo_session_publish(true);
+        return COLO_EV__MAX;
+    case COLO_ACT_EXIT_EVENT:
+        colo_emit_exit(a->cause);
+        return COLO_EV__MAX;
+    case COLO_ACT_GUEST_SHUTDOWN:
+        qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+        return COLO_EV__MAX;
+    default:
+        g_assert_not_reached();
+    }
+    return ok ? COLO_EV_LOCAL_OK : COLO_EV_LOCAL_FAILED;
+}
+
+void colo_secondary_feed(ColoEvent ev)
+{
+    ColoSession *s = &colo_session;
+
+    while (ev.type != COLO_EV__MAX) {
+        ColoIo io = COLO_IO_OK;
+        Error *err = NULL;
+        ColoActions acts;
+
+        trace_colo_event("secondary",
+                         colo_secondary_state_name(s->secondary.state),
+                         colo_event_name(ev.type), colo_msg_name(ev.msg),
+                         ev.epoch);
+        colo_secondary_step(&s->secondary, &ev, colo_now_ms(), &acts);
+        ev = (ColoEvent) { .type = COLO_EV__MAX };
+        for (unsigned i = 0; i < acts.count; i++) {
+            const ColoAction *a = &acts.list[i];
+            ColoIo this_io = COLO_IO_OK;
+            Error *this_err = NULL;
+
+            trace_colo_action("secondary",
+                              colo_secondary_state_name(s->secondary.state),
+                              colo_action_name(a->type),
+                              colo_msg_name(a->msg), a->epoch);
+            ev.type = execute(a, &this_io, &this_err);
+            if (this_io != COLO_IO_OK && io == COLO_IO_OK) {
+                io = this_io;
+            }
+            error_propagate(&err, this_err);
+        }
+        colo_session_set_detail_err(err);
+        if (io != COLO_IO_OK) {
+            if (ev.type != COLO_EV__MAX) {
+                colo_secondary_feed(ev);
+            }
+            ev = (ColoEvent) { .type = COLO_EV_PEER_LOST,
+                               .cause = colo_io_cause(io) };
+        }
+    }
+    colo_drop_bql();
+    colo_session_publish(false);
+}
+
+/* -------------------------------------------------------------- frames */
+
+static ColoIo take_hello(const ColoFrame *f, Error **errp)
+{
+    g_autoptr(GByteArray) in = g_byte_array_new();
+    ColoHello hello = {};
+    ColoWireError e;
+    ColoIo io = colo_read_payload(f, in, errp);
+
+    if (io != COLO_IO_OK) {
+        return io;
+    }
+    e = colo_wire_get_hello(in->data, in->len, &hello);
+    if (e != COLO_WIRE_OK) {
+        error_setg(errp, "malformed HELLO: %s", colo_wire_strerror(e));
+        return COLO_IO_GARBAGE;
+    }
+    colo_need_bql();
+    error_free(g_steal_pointer(&hello_error));
+    if (colo_session.secondary.state == COLO_S_WAITING) {
+        colo_hello_check(&hello, &hello_error);
+    }
+    colo_drop_bql();
+    colo_hello_clear(&hello);
+    return COLO_IO_OK;
+}
+
+static ColoIo take_small(const ColoFrame *f, Error **errp)
+{
+    ColoSession *s = &colo_session;
+    g_autoptr(GByteArray) in = g_byte_array_new();
+    ColoWireError e = COLO_WIRE_OK;
+    uint32_t reason;
+    ColoIo io = colo_read_payload(f, in, errp);
+
+    if (io != COLO_IO_OK) {
+        return io;
+    }
+    if (f->type == COLO_MSG_START) {
+        e = colo_wire_get_start(in->data, in->len, &s->peer_paused);
+    } else if (f->type == COLO_MSG_REQUEST) {
+        e = colo_wire_get_request(in->data, in->len, &reason);
+        want_hashes = f->flags & COLO_REQUEST_WANT_HASHES;
+        colo_fault("s-request");
+    }
+    if (e != COLO_WIRE_OK) {
+        error_setg(errp, "malformed %s: %s", colo_msg_name(f->type),
+                   colo_wire_strerror(e));
+        return COLO_IO_GARBAGE;
+    }
+    return COLO_IO_OK;
+}
+
+static ColoIo take_frame(const ColoFrame *f, ColoEvent *ev, Error **errp)
+{
+    switch (f->type) {
+    case COLO_MSG_HELLO:
+        return take_hello(f, errp);
+    case COLO_MSG_REFUSE:
+    case COLO_MSG_FAILED:
+    case COLO_MSG_GOODBYE:
+        return colo_read_notice(f, &ev->arg, errp);
+    case COLO_MSG_STATE:
+    case COLO_MSG_PAGES:
+    case COLO_MSG_DEVICE:
+    case COLO_MSG_END:
+        return colo_receive_state(f, ev, errp);
+    default:
+        return take_small(f, errp);
+    }
+}
+
+/* A primary of another version can at least read who refuses it. */
+static void refuse_garbage(void)
+{
+    if (colo_session.secondary.state == COLO_S_WAITING) {
+        colo_send_notice(COLO_MSG_REFUSE, 0, COLO_CAUSE_GARBAGE, NULL);
+    }
+}
+
+static void receive(void)
+{
+    ColoSession *s = &colo_session;
+    ColoEvent ev = { .type = COLO_EV_MESSAGE };
+    Error *err = NULL;
+    ColoFrame f;
+    ColoIo io;
+
+    s->channel->limit_ms = s->secondary.limits.step_limit_ms;
+    s->channel->deadline_ms =
+        s->secondary.state == COLO_S_RECEIVING
+        ? s->secondary.started_ms + s->secondary.limits.checkpoint_limit_ms
+        : INT64_MAX;
+    io = colo_channel_next(s->channel, &f,
+                           colo_secondary_deadline(&s->secondary), &err);
+    if (io == COLO_IO_KICKED) {
+        return;
+    }
+    if (io == COLO_IO_SILENT) {
+        colo_secondary_feed((ColoEvent) { .type = COLO_EV_TICK });
+        return;
+    }
+    if (io == COLO_IO_OK) {
+        ev.msg = f.type;
+        ev.epoch = f.epoch;
+        io = take_frame(&f, &ev, &err);
+    }
+    if (io != COLO_IO_OK) {
+        colo_session_set_detail_err(err);
+        if (io == COLO_IO_GARBAGE) {
+            refuse_garbage();
+        }
+        colo_secondary_feed((ColoEvent) { .type = COLO_EV_PEER_LOST,
+                                          .cause = colo_io_cause(io) });
+        return;
+    }
+    colo_secondary_feed(ev);
+}
+
+static void answer_asks(void)
+{
+    ColoSession *s = &colo_session;
+    ColoAsks asks = colo_session_take_asks();
+
+    if (asks.limits) {
+        ColoLimits limits = colo_limits_now();
+
+        s->stage.limit_bytes = limits.staging_limit_bytes;
+        colo_secondary_set_limits(&s->secondary, &limits);
+    }
+    if (asks.failover) {
+        colo_secondary_feed((ColoEvent) { .type = COLO_EV_FAILOVER });
+    }
+    if (asks.quit) {
+        colo_secondary_feed((ColoEvent) { .type = COLO_EV_QUIT });
+    }
+}
+
+static bool is_final(ColoSecondaryState state)
+{
+    return state == COLO_S_TAKEN_OVER || state == COLO_S_DEAD;
+}
+
+void colo_secondary_run(void)
+{
+    ColoSession *s = &colo_session;
+    ColoLimits limits = colo_limits_now();
+
+    stopped_us = 0;
+    s->stage.limit_bytes = limits.staging_limit_bytes;
+    colo_secondary_init(&s->secondary, &limits);
+    colo_secondary_feed((ColoEvent) { .type = COLO_EV_START });
+    while (!is_final(s->secondary.state)) {
+        answer_asks();
+        if (s->secondary.state == COLO_S_LOST) {
+            colo_channel_wait_kick(s->channel);
+        } else if (!is_final(s->secondary.state)) {
+            receive();
+        }
+    }
+}

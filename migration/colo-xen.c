@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO as driven by Xen: its toolstack moves RAM and devices itself and asks
+ * QEMU only for what disks and net filters do at the start, at a checkpoint
+ * and at the end.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-colo.h"
+#include "block/replication.h"
+#include "migration/colo.h"
+#include "net/filter.h"
+
+void qmp_xen_set_replication(bool primary, bool enable, bool has_failover,
+                             bool failover, Error **errp)
+{
+    if (enable && has_failover) {
+        error_setg(errp, "'failover' says how replication is stopped; leave "
+                   "it out when starting");
+    } else if (enable) {
+        replication_start_all(primary ? REPLICATION_MODE_PRIMARY
+                                      : REPLICATION_MODE_SECONDARY, errp);
+    } else {
+        replication_stop_all(has_failover && failover, errp);
+    }
+}
+
+ReplicationStatus *qmp_query_xen_replication_status(Error **errp)
+{
+    ReplicationStatus *status = g_new0(ReplicationStatus, 1);
+    Error *err = NULL;
+
+    replication_get_error_all(&err);
+    status->error = err != NULL;
+    if (err) {
+        status->desc = g_strdup(error_get_pretty(err));
+        error_free(err);
+    }
+    return status;
+}
+
+void qmp_xen_colo_do_checkpoint(Error **errp)
+{
+    ERRP_GUARD();
+
+    replication_do_checkpoint_all(errp);
+    if (!*errp) {
+        colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
+    }
+}
