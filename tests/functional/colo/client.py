@@ -334,7 +334,7 @@ def main() -> int:
     try:
         if not problem:
             works = [kinds[name](options.address, options.pause_ms / 1000)
-                     for name in options.work.split(",")]
+                     for name in options.work.split(",") if name]
     except OSError as error:
         problem = f"{options.address}: {error}"
     print(json.dumps({"problem": problem or ""}), flush=True)

@@ -1,0 +1,222 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`make bench`: what protection costs.
+
+The same guest unprotected, protected by our QEMU and, with --reference, by
+another one, in turn, round by round, so that a change of the machine's mood
+meets all alike.  Prints medians and ratios; writes build/results/bench.json
+and build/results/checkpoint-phases.svg.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from typing import Any, Dict, List, Tuple
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "functional"))
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+from colo import netns, private, vm  # noqa: E402
+import picture  # noqa: E402
+import table  # noqa: E402
+
+RESULTS = os.path.join(vm.TOP, "build", "results")
+BIG_MEMORY_MIB = 4096
+Job = Dict[str, Any]
+
+
+class Bench:
+    """Runs jobs one after the other and keeps what came out."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.errors: List[str] = []
+        self._answer = os.path.join(RESULTS, "bench-answer.json")
+        self._number = 0
+
+    def run(self, words: str, job: Job) -> Dict[str, Any]:
+        """One job in a private network of its own; {} if it failed."""
+        self._number += 1
+        print(f"  {words} ...", end="", flush=True)
+        job = {"binary": self.options.binary, **job, "answer": self._answer,
+               "log-dir": os.path.join(RESULTS, "bench",
+                                       f"{self._number:03}-{job['kind']}")}
+        if os.path.exists(self._answer):
+            os.unlink(self._answer)
+        private.call(os.path.join(HERE, "worker.py"), [json.dumps(job)])
+        try:
+            with open(self._answer, encoding="utf-8") as file:
+                answer = json.load(file)
+            os.unlink(self._answer)
+        except OSError:
+            answer = {"error": "the measuring process died"}
+        if "error" in answer:
+            print(f" FAILED: {answer['error']}", flush=True)
+            self.errors.append(f"{words}: {answer['error']}")
+            return {}
+        print(" done", flush=True)
+        return dict(answer["result"])
+
+    # -- kinds of runs ---------------------------------------------------
+
+    def subjects(self) -> List[Tuple[str, str, str]]:
+        """(name, kind, binary) of all that is compared."""
+        found = [("plain", "unprotected", self.options.binary),
+                 ("ours", "protected", self.options.binary)]
+        if self.options.reference:
+            found.append(("reference", "protected", self.options.reference))
+        return found
+
+    def compare(self) -> Dict[str, Any]:
+        """The interleaved rounds."""
+        rounds: Dict[str, List[Dict[str, Any]]] = {}
+        plan = {"memory_mib": self.options.memory,
+                "channel": self.options.channel,
+                "pauses_count": self.options.pauses}
+        for number in range(1, self.options.rounds + 1):
+            for name, kind, binary in self.subjects():
+                figures = self.run(
+                    f"round {number}: {name}",
+                    {"kind": kind, "binary": binary, "plan": plan})
+                if figures:
+                    rounds.setdefault(name, []).append(figures)
+        merged = {name: table.medians(list_) for name, list_ in
+                  rounds.items()}
+        return {"rounds": rounds, "median": merged}
+
+    def big(self, idle_ms: float) -> Dict[str, Any]:
+        """Does the idle pause grow with the size of the guest?"""
+        plan = {"memory_mib": BIG_MEMORY_MIB, "loads": False,
+                "traffic": False, "channel": self.options.channel}
+        figures = self.run(f"idle pause at {BIG_MEMORY_MIB} MiB",
+                           {"kind": "protected", "plan": plan})
+        if figures and idle_ms:
+            figures["idle-pause-ratio"] = (figures["idle-pause-p50-ms"]
+                                           / idle_ms)
+        return figures
+
+    def kills(self, count: int) -> Dict[str, Any]:
+        """Random kills on each side; who survived."""
+        out: Dict[str, Any] = {}
+        for side in ("primary", "secondary"):
+            gaps = []
+            for number in range(count):
+                seed = self.options.seed + number
+                figures = self.run(
+                    f"kill {number + 1} of {count}: {side}, seed {seed}",
+                    {"kind": "kill", "side": side, "seed": seed})
+                gaps += [figures["gap-ms"]] if figures else []
+            out[side] = {"kills": count, "survived": len(gaps),
+                         "gap-p50-ms": statistics.median(gaps or [0]),
+                         "gap-max-ms": max(gaps or [0])}
+        return out
+
+
+def show(result: Dict[str, Any]) -> None:
+    """The tables."""
+    if result.get("compare"):
+        print("\n" + table.render(result["compare"]["median"]))
+    if result.get("big"):
+        print(f"idle pause, {BIG_MEMORY_MIB} MiB guest: "
+              f"{result['big']['idle-pause-p50-ms']:.2f} ms, "
+              f"{result['big'].get('idle-pause-ratio', 0):.2f} times that "
+              "of the small one")
+    if result.get("soak"):
+        print(f"soak: {json.dumps(result['soak'])}")
+    for side, figures in result.get("kills", {}).items():
+        print(f"kills, {side}: {figures['survived']} of {figures['kills']} "
+              f"survived, longest gap {figures['gap-max-ms']:.0f} ms, median "
+              f"{figures['gap-p50-ms']:.0f} ms")
+
+
+def save(result: Dict[str, Any]) -> None:
+    """bench.json and the picture."""
+    path = os.path.join(RESULTS, "bench.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(result, file, indent=1, sort_keys=True)
+    print(f"written: {os.path.relpath(path)}")
+    ours = result.get("compare", {}).get("median", {}).get("ours", {})
+    svg = picture.draw(ours)
+    if svg:
+        path = os.path.join(RESULTS, "checkpoint-phases.svg")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(svg)
+        print(f"written: {os.path.relpath(path)}")
+
+
+def parse(argv: List[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", default=vm.BINARY)
+    parser.add_argument("--reference", help="another QEMU to compare with")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pauses", type=int, default=10,
+                        help="checkpoints measured per load and round")
+    parser.add_argument("--memory", type=int, default=256, metavar="MIB")
+    parser.add_argument("--channel", default="tcp", choices=("tcp", "unix"))
+    parser.add_argument("--no-big", action="store_true",
+                        help=f"leave out the {BIG_MEMORY_MIB} MiB guest")
+    parser.add_argument("--soak", type=int, metavar="N",
+                        help="only N checkpoints at 50 ms, RSS growth")
+    parser.add_argument("--kills", type=int, metavar="N",
+                        help="only N kills at random moments, per side")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    options.binary = os.path.abspath(options.binary)
+    if options.reference:
+        options.reference = os.path.abspath(options.reference)
+    return options
+
+
+def missing(options: argparse.Namespace) -> str:
+    """What is not there; '' if all is."""
+    for binary in (options.binary, options.reference):
+        if binary and not os.path.exists(binary):
+            return f"no {binary}: run ./configure and make build"
+    return vm.guest_missing()
+
+
+def main(argv: List[str]) -> int:
+    """Entry point."""
+    options = parse(argv)
+    problem = missing(options)
+    if problem:
+        print(f"The bench cannot start: {problem}", file=sys.stderr)
+        return 1
+    os.makedirs(RESULTS, exist_ok=True)
+    bench = Bench(options)
+    result: Dict[str, Any] = {"binary": options.binary,
+                              "reference": options.reference,
+                              "channel": options.channel}
+    try:
+        if options.soak:
+            result["soak"] = bench.run(
+                f"soak, {options.soak} checkpoints",
+                {"kind": "soak", "count": options.soak})
+        if options.kills:
+            result["kills"] = bench.kills(options.kills)
+        if not options.soak and not options.kills:
+            result["compare"] = bench.compare()
+            idle_ms = result["compare"]["median"].get("ours", {}).get(
+                "idle-pause-p50-ms", 0)
+            if not options.no_big:
+                result["big"] = bench.big(idle_ms)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except netns.NoNetwork as error:
+        print(f"The bench cannot start: {error}", file=sys.stderr)
+        return 1
+    result["errors"] = bench.errors
+    show(result)
+    save(result)
+    return 1 if bench.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
