@@ -379,6 +379,14 @@ static void receiving_tick(ColoSecondary *s, ColoStep *c)
     }
 }
 
+/* The limit cuts the sending of DIRTY off; no result counts after it. */
+static void collecting_tick(ColoSecondary *s, ColoStep *c)
+{
+    if (c->now_ms >= colo_secondary_deadline(s) && !settle(s, c)) {
+        receiving_tick(s, c);
+    }
+}
+
 /* ------------------------------------------------------------- frames */
 
 /* Nothing to do; that it came has been noted. */
@@ -508,7 +516,7 @@ static SecondaryHandler *const event_table[COLO_S__MAX][COLO_EV__MAX] = {
         [COLO_EV_LOCAL_OK] = collect_ok,
         [COLO_EV_LOCAL_FAILED] = collect_failed,
         [COLO_EV_LOCAL_BROKEN] = collect_failed,
-        [COLO_EV_TICK] = receiving_tick,
+        [COLO_EV_TICK] = collecting_tick,
     },
     [COLO_S_RECEIVING] = {
         WAITING,
