@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One side dies or freezes; the client keeps its connection and its data."""
 
-from colo.case import Context, add, check
+from colo.case import Context, add, case, check
 from colo.ending import check_client, end_side
 from colo.traffic import Client
 
@@ -48,3 +48,33 @@ def _register() -> None:
 
 
 _register()
+
+
+def protect_again(context: Context, side: str) -> None:
+    """Lose a side, get a new secondary, lose the primary."""
+    pair = context.protected_pair(delay_ms=300)
+    client = context.client()
+    pair.wait_checkpoints(3)
+    context.step(f"kill the {side}")
+    end_side(pair, side, "kill")
+    client.wait_progress(50)
+    context.step("a new secondary")
+    pair.reprotect("n")
+    pair.wait_checkpoints(5)
+    client.wait_progress(50)
+    client.mark()
+    context.step("kill the primary")
+    end_side(pair, "primary", "kill")
+    check_client(context, client, GAP_LIMIT_MS)
+
+
+@case(timeout_s=90)
+def protect_again_after_secondary_died(context: Context) -> None:
+    """The primary lost its secondary, gets another, then dies."""
+    protect_again(context, "secondary")
+
+
+@case(timeout_s=90)
+def protect_again_after_primary_died(context: Context) -> None:
+    """The secondary took over, gets a secondary of its own, then dies."""
+    protect_again(context, "primary")

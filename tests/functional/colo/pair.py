@@ -61,7 +61,7 @@ class Pair:
         self._fd: Optional[socket.socket] = None
         self.p: vm.VM = self._make_primary()
         self.s: Optional[vm.VM] = None
-        self._names = ["p", "s"]
+        self._before = ""       # filter of a former secondary that stays
 
     # -- command lines ---------------------------------------------------
 
@@ -166,7 +166,7 @@ class Pair:
         self.configure()
         self.disk.connect(self.p.qmp, self.secondary().qmp)
         if self.config.network and not self.config.proxy_at_start:
-            self.proxy.add_primary_objects(self.p.qmp)
+            self.proxy.add_primary_objects(self.p.qmp, self._before)
         if self.config.channel == "fd":
             assert self._fd is not None
             self.p.qmp.cmd("getfd", {"fdname": "colo"},
@@ -228,6 +228,24 @@ class Pair:
         if self.config.network:
             self.proxy.primary_failover(self.p.qmp)
         self.p.qmp.cmd("x-colo-lost-heartbeat")
+
+    # -- protection again ------------------------------------------------
+
+    def reprotect(self, name: str) -> None:
+        """Give the survivor, which runs alone, a new secondary.
+
+        Without a replicated disk, as the network half of the documentation
+        has it; the survivor becomes or stays the primary.
+        """
+        assert self.config.disk != "replicated", "needs a disk copy first"
+        if not self.p.alive():
+            self.p = self.secondary()
+            if self.config.network:
+                self.proxy.promote(self.p.qmp)
+                self._before = "rew0"
+        self.p.qmp.events.clear()
+        self.start_secondary(name)
+        self.protect()
 
     def wait_alone(self, survivor: vm.VM, timeout_s: float = 20.0) -> None:
         """Until the survivor runs the guest on its own."""

@@ -97,13 +97,43 @@ class Proxy:
                     properties["vnet_hdr_support"] = True
         return objects
 
-    def add_primary_objects(self, monitor: QMPClient) -> None:
-        """Put the filters into the path of a running primary."""
+    def add_primary_objects(self, monitor: QMPClient,
+                            before: str = "") -> None:
+        """Put the filters into the path of a running primary.
+
+        before: on a former secondary, the filter that stays: they go in
+        front of it.
+        """
         order = {"iothread1": 0, "comp0": 1, "redire0": 2, "m0": 3,
                  "redire1": 4}
         for properties in sorted(self._objects(),
                                  key=lambda p: order[p["id"]]):
+            if before and "netdev" in properties:
+                properties.update(insert="before", position=f"id={before}")
             monitor.cmd("object-add", properties)
+
+    def promote(self, monitor: QMPClient) -> None:
+        """Give a former secondary the sockets of a primary."""
+        for name in _PORTS:
+            self._add_chardev(monitor, name, name, True)
+        for name, peer in _LOCAL:
+            self._add_chardev(monitor, name, peer, False)
+
+    def _add_chardev(self, monitor: QMPClient, name: str, peer: str,
+                     server: bool) -> None:
+        if self._kind == "unix":
+            path = os.path.join(self._run_dir, peer)
+            address = {"type": "unix", "data": {"path": path}}
+        else:
+            address = {"type": "inet", "data": {
+                "host": "127.0.0.1", "port": str(_PORTS[peer])}}
+        data: Dict[str, Any] = {"addr": address, "server": server}
+        if server:
+            data["wait"] = False
+        if self._kind != "unix":
+            data["nodelay"] = True
+        monitor.cmd("chardev-add", {"id": name, "backend": {
+            "type": "socket", "data": data}})
 
     @staticmethod
     def primary_failover(monitor: QMPClient) -> None:
