@@ -5,6 +5,7 @@ Each action has one of two results: it is done, on both sides alike, or it is
 refused with an error that says so.  Never an abort, never silently undone.
 """
 
+import os
 import time
 from typing import Any, Dict, Optional
 
@@ -320,3 +321,35 @@ def quit_on_each_side(context: Context) -> None:
     client.verify()
     pair.p.qmp.cmd("quit")
     check(pair.p.wait_exit(10) == 0, "the primary did not end well")
+
+
+@case(timeout_s=90, reference=False)
+def io_error_stop(context: Context) -> None:
+    """werror=stop on the primary: reported, kept, and `cont` goes on."""
+    disks = [os.path.join(context.run_dir, f"{n}.raw") for n in "ps"]
+    for path in disks:
+        with open(path, "wb") as file:
+            file.truncate(64 << 20)
+    device = ["-device", "virtio-blk-pci,drive=top,werror=stop"]
+    pair = context.booted_pair(
+        delay_ms=DELAY_MS,
+        extra_primary=[
+            "-blockdev", f"driver=file,node-name=image,filename={disks[0]}",
+            "-blockdev", "driver=blkdebug,node-name=top,image=image,"
+            "inject-error.0.event=none,inject-error.0.iotype=write,"
+            "inject-error.0.once=on", *device],
+        extra_secondary=["-blockdev", f"driver=file,node-name=top,filename="
+                         f"{disks[1]}", *device])
+    pair.protect()
+    client = context.client("echo")
+    client.control("DISK WRITE 2 4")
+    procs.wait_until(lambda: pair.p.runstate() == "io-error", 15,
+                     "the I/O error stopping the guest")
+    time.sleep(INTERVALS_S)
+    no_crash(pair)
+    check(pair.p.runstate() == "io-error",
+          f"the stop was undone: {pair.p.runstate()}")
+    context.step(f"secondary: {status.describe(pair.secondary())}")
+    pair.p.qmp.cmd("cont")
+    still_protected(context, pair)
+    kill_and_verify(context, pair, client)

@@ -52,10 +52,14 @@ def call(script: str, argv: List[str], output: Optional[int] = None) -> int:
             env={**os.environ, VARIABLE: run_dir}, start_new_session=True)
         return child.wait()
     finally:
+        # A second Ctrl-C must not interrupt the tidying up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if child is not None:
             _end_group(child)
         shutil.rmtree(run_dir, ignore_errors=True)
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end_group(child: "subprocess.Popen[bytes]") -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from . import netns, procs, vm
 from .case import CASES, Case
@@ -178,6 +178,9 @@ def run_all(chosen: List[Case], options: argparse.Namespace,
                     done(job.finish(code))
             time.sleep(0.05)
     finally:
+        # A second Ctrl-C must not interrupt the tidying up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for job in running:
             job.finish(1)
     return outcomes
@@ -197,6 +200,8 @@ def parse(argv: List[str], description: str) -> argparse.Namespace:
                         help="test the QEMU that is replaced, instead")
     parser.add_argument("--jobs", type=int, default=1,
                         help="cases at the same time")
+    parser.add_argument("--results", metavar="DIR",
+                        help="where the logs go, default build/results/")
     parser.add_argument("--keep", action="store_true",
                         help="keep the run directories (images, sockets)")
     parser.add_argument("--verbose", action="store_true",
@@ -211,7 +216,8 @@ def main(argv: List[str], directory: str, suite: str,
     options.cases = [directory]
     options.is_reference = bool(options.reference)
     options.binary = os.path.abspath(options.reference or options.binary)
-    options.results = os.path.join(vm.TOP, "build", "results", suite)
+    options.results = os.path.abspath(options.results or os.path.join(
+        vm.TOP, "build", "results", suite))
     load_cases(options.cases)
     chosen = select(options.patterns, options.all)
     if options.list:
@@ -226,8 +232,13 @@ def main(argv: List[str], directory: str, suite: str,
     return run_suite(chosen, options)
 
 
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def run_suite(chosen: List[Case], options: argparse.Namespace) -> int:
     """Run and summarise; the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     print(f"1..{len(chosen)}", flush=True)
     try:
         enter = netns.enter_command()
