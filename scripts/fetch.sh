@@ -54,9 +54,9 @@ private_apt_update() {
         "give the source: ./configure --qemu-source=DIR|TARBALL|DSC"
     mkdir -p "$apt_dir/lists/partial" "$apt_dir/archives/partial"
     : > "$apt_dir/sources.list"
-    while read -r kind suite; do
-        printf '%s [signed-by=%s] %s %s main\n' \
-            "$kind" "$apt_keyring" "$uri" "$suite" >> "$apt_dir/sources.list"
+    while read -r apt_kind apt_suite; do
+        printf '%s [signed-by=%s] %s %s main\n' "$apt_kind" "$apt_keyring" \
+            "$uri" "$apt_suite" >> "$apt_dir/sources.list"
     done
     run_step "Reading the distribution's package lists" \
         "$state/apt-update.log" \

@@ -58,7 +58,8 @@ run_step() {
     trap 'kill "$step_ticker" 2> /dev/null' EXIT
     trap 'exit 130' INT TERM
     step_status=0
-    "$@" > "$step_log" 2>&1 < /dev/null || step_status=$?
+    # In a subshell: a step may change its directory.
+    ("$@") > "$step_log" 2>&1 < /dev/null || step_status=$?
     kill "$step_ticker" 2> /dev/null
     wait "$step_ticker" 2> /dev/null || true
     trap - EXIT INT TERM

@@ -87,7 +87,8 @@ class Repository:
         result = subprocess.run(
             ["git", "-c", f"user.name={name}", "-c", f"user.email={mail}",
              "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false",
-             "-c", "gc.auto=0", "-c", "core.fsync=none", *args], cwd=self.root, input=text, text=True,
+             "-c", "gc.auto=0", "-c", "core.fsync=none", *args],
+            cwd=self.root, input=text, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if result.returncode:
             sys.exit(f"series: error: git {args[0]} failed:\n{result.stdout}")

@@ -158,6 +158,8 @@ refresh the patch (docs/hooks.md says what it is for), or give another \
 
 # Fill the scratch directory with every file the series touches, patched.
 apply_series() {
+    [ -f "$series" ] || die "there is no $series" \
+        "is this copy of the repository complete?"
     rm -rf "$work"
     mkdir -p "$work"
     : > "$state/touched"

@@ -20,7 +20,8 @@ import repo
 HOOKED = "".join(f"line {n} of the base\n" for n in range(1, 21))
 
 FIRST = """Subject: toy: hook the start
-Why: to have a hook
+Description: toy: hook the start
+ To have a hook.
 
 --- a/system/hooked.c
 +++ b/system/hooked.c
@@ -33,7 +34,8 @@ Why: to have a hook
 """
 
 SECOND = """Subject: toy: hook the same file again
-Why: to have two patches in one file
+Description: toy: hook the same file again
+ To have two patches in one file.
 
 --- a/system/hooked.c
 +++ b/system/hooked.c

@@ -46,8 +46,9 @@ def check_every_patch_says_why():
                         maxsplit=1, flags=re.MULTILINE)[0]
         if not re.search(r"^Subject: [a-z0-9/-]+: \S", head, re.MULTILINE):
             yield f"patches/{name}: its header has no Subject: area: what"
-        if not re.search(r"^Why: \S", head, re.MULTILINE):
-            yield f"patches/{name}: its header has no Why:"
+        if not re.search(r"^Description: .+\n( \S.*\n)+", head, re.MULTILINE):
+            yield (f"patches/{name}: its header has no Description: "
+                   f"with the reason below it (DEP-3)")
 
 
 def check_every_patch_is_in_the_hooks_page():
