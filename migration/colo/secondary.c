@@ -316,6 +316,7 @@ static void apply_ok(ColoSecondary *s, ColoStep *c)
 static void apply_failed(ColoSecondary *s, ColoStep *c)
 {
     if (s->breakage & COLO_BREAK_NO_ROLLBACK) {
+        colo_act(c, COLO_ACT_DISCARD);
         apply_ok(s, c);
     } else if (!settle(s, c)) {
         refuse_checkpoint(s, c, COLO_CAUSE_APPLY_FAILED);

@@ -305,6 +305,7 @@ typedef struct SimWorld {
     uint64_t seen[SIM_REQUESTS];
     unsigned request_id;        /* on its way to the service, 0: none */
     int64_t retry_ms;
+    bool quiet;                 /* sends nothing until the faults are over */
     bool settling;
     unsigned goal_id;
     /* the operator */

@@ -338,10 +338,11 @@ static void start(SimWorld *w, uint64_t seed, const SimOptions *options)
     w->random = sim_mix(seed, 1);
     w->trace = options->trace;
     w->coverage = options->coverage;
-    w->horizon = 100 + sim_pick(w, 900);
+    w->horizon = 100 + sim_pick(w, 600);
     w->haste = hastes[sim_pick(w, G_N_ELEMENTS(hastes))];
     if (sim_chance(w, 4)) {
         limits.checkpoint_delay_ms = 400;
+        w->quiet = sim_chance(w, 4);
     }
     colo_primary_init(&w->p.machine, &limits);
     colo_secondary_init(&w->s.machine, &limits);
