@@ -11,6 +11,7 @@ import tempfile
 import time
 
 import guestclient
+import tsc
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE.parent.parent / "build"
@@ -50,6 +51,13 @@ def free_ports(kind, count):
     return ports
 
 
+def kernel_parameters(accel="tcg"):
+    """The recommended kernel command line on this host, without addresses."""
+    text = (HERE / "cmdline").read_text().strip()
+    khz = tsc.frequency_khz() if accel.startswith("tcg") else None
+    return f"{text} tsc_early_khz={khz}" if khz else text
+
+
 def command_line(arguments, ports, disk_path, log_path):
     """The QEMU command line for the parsed arguments of add_arguments()."""
     bus = "device" if arguments.machine.startswith("microvm") else "pci"
@@ -61,7 +69,7 @@ def command_line(arguments, ports, disk_path, log_path):
     forwards = "".join(
         f",hostfwd={'udp' if name == 'udp' else 'tcp'}:127.0.0.1:{port}-"
         f":{guestclient.PORTS[name]}" for name, port in ports.items())
-    append = ((HERE / "cmdline").read_text().strip() +
+    append = (kernel_parameters(arguments.accel) +
               " colo.ip=10.0.2.15/24 colo.gw=10.0.2.2")
     command = [arguments.qemu]
     for directory in FIRMWARE_DIRS:
