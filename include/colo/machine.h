@@ -258,6 +258,7 @@ typedef struct ColoSecondary {
     bool lost_pending;          /* peer lost during a local action */
     bool goodbye_pending;       /* or it said so */
     ColoCause pending_cause;    /* of the two above */
+    bool limits_changed;        /* silence counts from the next event on */
     int64_t rx_ms;
     int64_t tx_ms;
     int64_t started_ms;
@@ -265,6 +266,7 @@ typedef struct ColoSecondary {
 } ColoSecondary;
 
 void colo_secondary_init(ColoSecondary *s, const ColoLimits *limits);
+/* Takes effect with the next event; the deadline may be in the past. */
 void colo_secondary_set_limits(ColoSecondary *s, const ColoLimits *limits);
 void colo_secondary_step(ColoSecondary *s, const ColoEvent *ev,
                          int64_t now_ms, ColoActions *out);

@@ -553,6 +553,10 @@ void colo_secondary_step(ColoSecondary *s, const ColoEvent *ev,
 
     g_assert(s->state < COLO_S__MAX && ev->type < COLO_EV__MAX);
     out->count = 0;
+    if (s->limits_changed) {
+        s->limits_changed = false;
+        s->rx_ms = now_ms;
+    }
     handler = event_table[s->state][ev->type];
     if (handler) {
         handler(s, &c);
@@ -592,7 +596,9 @@ void colo_secondary_init(ColoSecondary *s, const ColoLimits *limits)
     *s = (ColoSecondary) { .state = COLO_S_OFF, .limits = *limits };
 }
 
+/* A shorter limit counts from now on: it must not condemn the past. */
 void colo_secondary_set_limits(ColoSecondary *s, const ColoLimits *limits)
 {
     s->limits = *limits;
+    s->limits_changed = true;
 }

@@ -237,6 +237,18 @@ static void check_idle_s(SimWorld *w)
     }
 }
 
+/* A pair that works at once, with nothing but new limits. */
+static bool undisturbed(const SimWorld *w)
+{
+    for (unsigned i = 0; i < w->fault_count; i++) {
+        if (w->faults[i].type != SIM_FAULT_LIMITS_P &&
+            w->faults[i].type != SIM_FAULT_LIMITS_S) {
+            return false;
+        }
+    }
+    return !w->haste;
+}
+
 /* Faults that a prompt pair ends by talking, without an operator. */
 static bool talks_it_over(const SimWorld *w)
 {
@@ -275,8 +287,8 @@ void sim_check_step(SimWorld *w)
     if (w->p.node.exit_events > 2 || w->s.node.exit_events > 2) {
         sim_broken(w, "exit-event", "COLO_EXIT more than twice");
     }
-    if (!w->haste && !w->fault_count &&
-        (w->p.node.exit_events || w->s.node.exit_events)) {
+    if ((w->p.node.exit_events || w->s.node.exit_events) &&
+        undisturbed(w)) {
         sim_broken(w, "spurious", "the protection ended: P %s, S %s",
                    colo_primary_state_name(w->p.machine.state),
                    colo_secondary_state_name(w->s.machine.state));

@@ -33,6 +33,8 @@ static const char *const names[SIM_FAULT__MAX] = {
     [SIM_FAULT_QUIT_S] = "quit-s",
     [SIM_FAULT_GUEST_GONE] = "guest-gone",
     [SIM_FAULT_LIMIT_STAGING] = "limit-staging",
+    [SIM_FAULT_LIMITS_P] = "limits-p",
+    [SIM_FAULT_LIMITS_S] = "limits-s",
 };
 
 const char *sim_fault_name(SimFaultType type)
@@ -200,6 +202,22 @@ static void strike_order(SimWorld *w, SimFaultType type)
     }
 }
 
+static void set_limits(SimWorld *w, bool primary, unsigned detail)
+{
+    ColoLimits limits = w->p.machine.limits;
+
+    limits.step_limit_ms = 30 + detail % 60;
+    limits.heartbeat_ms = 5 + detail / 64 % 60;
+    limits.checkpoint_delay_ms = 20 + detail / 4096 % 100;
+    if (primary) {
+        colo_primary_set_limits(&w->p.machine, &limits, w->now_ms);
+        w->p.node.heard_ms = w->now_ms;
+    } else {
+        colo_secondary_set_limits(&w->s.machine, &limits);
+        w->s.node.heard_ms = w->now_ms;
+    }
+}
+
 static void strike_channel(SimWorld *w, const SimFault *f)
 {
     switch (f->type) {
@@ -252,6 +270,10 @@ static void strike(SimWorld *w, SimFault *f)
     case SIM_FAULT_FREEZE_P:
     case SIM_FAULT_FREEZE_S:
         freeze(w, f->type == SIM_FAULT_FREEZE_P, f->detail);
+        break;
+    case SIM_FAULT_LIMITS_P:
+    case SIM_FAULT_LIMITS_S:
+        set_limits(w, f->type == SIM_FAULT_LIMITS_P, f->detail);
         break;
     case SIM_FAULT_QUIT_P:
     case SIM_FAULT_QUIT_S:

@@ -19,6 +19,9 @@ void sim_s_event(SimWorld *w, const ColoEvent *ev)
     ColoActions acts;
 
     s->refused |= ev->type == COLO_EV_FAILOVER && before < COLO_S_RUNNING;
+    if (s->machine.limits_changed) {
+        n->heard_ms = w->now_ms;
+    }
     colo_secondary_step(&s->machine, ev, w->now_ms, &acts);
     sim_trace(w, "S %s <- %s%s%s: %s, %u actions",
               colo_secondary_state_name(before), colo_event_name(ev->type),

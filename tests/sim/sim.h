@@ -241,6 +241,8 @@ typedef enum SimFaultType {
     SIM_FAULT_QUIT_S,
     SIM_FAULT_GUEST_GONE,
     SIM_FAULT_LIMIT_STAGING,
+    SIM_FAULT_LIMITS_P,         /* no fault: the operator sets other limits */
+    SIM_FAULT_LIMITS_S,
     SIM_FAULT__MAX
 } SimFaultType;
 

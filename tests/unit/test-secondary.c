@@ -109,6 +109,25 @@ static void test_limits_of_waits(void)
           "discard close exit-event(peer-slow) status" });
 }
 
+/* The primary's heartbeat may be longer than the new limit: ask, not judge. */
+static void test_set_limits(void)
+{
+    ColoLimits tight = limits;
+    ColoSecondary s;
+
+    protect(&s);
+    tight.step_limit_ms = 10;
+    colo_secondary_set_limits(&s, &tight);
+    RUN(&s, { 90, EV(TICK), COLO_S_RUNNING, "" });
+    g_assert_cmpint(colo_secondary_deadline(&s), ==, 95);
+    RUN(&s,
+        { 95, EV(TICK), COLO_S_RUNNING, "PING" },
+        { 96, MSG(PONG, 0), COLO_S_RUNNING, "" },
+        { 101, EV(TICK), COLO_S_RUNNING, "PING" },
+        { 106, EV(TICK), COLO_S_LOST,
+          "guest-stop close exit-event(peer-silent) status" });
+}
+
 static void test_lost_then_failover(void)
 {
     ColoSecondary s;
@@ -555,6 +574,7 @@ int main(int argc, char **argv)
     g_test_add_func("/secondary/cycle", test_cycle);
     g_test_add_func("/secondary/heartbeat", test_heartbeat);
     g_test_add_func("/secondary/limits-of-waits", test_limits_of_waits);
+    g_test_add_func("/secondary/set-limits", test_set_limits);
     g_test_add_func("/secondary/lost-then-failover",
                     test_lost_then_failover);
     g_test_add_func("/secondary/failover-at-once", test_failover_at_once);
