@@ -5,28 +5,33 @@
  * "Held" is the one bit that matters: the guest ran and COLO stopped it.
  * Only then does COLO start it again, so that a guest paused by its user, by
  * an I/O error or by its own panic stays as it is over any number of
- * checkpoints. A user's stop or cont in the middle of one changes what will
- * happen at its end.
+ * checkpoints. Who stops or continues the guest while it is held changes
+ * @wanted, the state it gets when COLO lets it go.
+ *
+ * The bit is set before vCPUs are paused, as pausing lets go of the BQL: a
+ * cont that comes in between must find it.
  *
  * The stop differs from vm_stop() in one point: disks are drained but not
  * flushed. A checkpoint needs requests to be complete; that they are on
  * stable storage is the guest's business, with its own flushes.
  */
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "block/block.h"
 #include "qapi/qapi-events-run-state.h"
 #include "system/cpus.h"
 #include "system/cpu-timers.h"
+#include "migration/colo.h"
 #include "system/runstate.h"
 #include "colo-session.h"
 
 static bool held;
-static bool user_paused;       /* the user wants it paused when let go */
+static RunState wanted = RUN_STATE_RUNNING;
 
-void colo_guest_begin(bool paused)
+void colo_guest_begin(RunState state)
 {
     held = true;
-    user_paused = paused;
+    wanted = runstate_is_live(state) ? RUN_STATE_RUNNING : state;
 }
 
 void colo_guest_stop(void)
@@ -36,6 +41,8 @@ void colo_guest_stop(void)
     if (!runstate_is_live(was)) {
         return;
     }
+    held = true;
+    wanted = RUN_STATE_RUNNING;
     vm_set_suspended(was == RUN_STATE_SUSPENDED);
     runstate_set(RUN_STATE_COLO);
     cpu_disable_ticks();
@@ -45,21 +52,25 @@ void colo_guest_stop(void)
     vm_state_notify(false, RUN_STATE_COLO);
     qapi_event_send_stop();
     bdrv_drain_all();
-    held = true;
-    user_paused = false;
 }
 
 void colo_guest_run(void)
 {
+    RunState requested;
+
     if (!held) {
         return;
     }
-    held = false;
-    if (!user_paused) {
-        vm_start();
-    } else if (!runstate_check(RUN_STATE_PAUSED)) {
-        runstate_set(RUN_STATE_PAUSED);
+    /* A vCPU may have asked for a stop that nobody has carried out yet. */
+    if (qemu_vmstop_requested(&requested)) {
+        wanted = requested;
     }
+    if (wanted == RUN_STATE_RUNNING) {
+        vm_start();
+    } else if (!runstate_check(wanted)) {
+        runstate_set(wanted);
+    }
+    held = false;
 }
 
 void colo_guest_force_run(bool paused)
@@ -69,15 +80,33 @@ void colo_guest_force_run(bool paused)
         runstate_set(RUN_STATE_COLO);
     }
     held = true;
-    user_paused = paused;
+    wanted = paused ? RUN_STATE_PAUSED : RUN_STATE_RUNNING;
     if (!paused) {
         colo_guest_run();
     }
 }
 
-void colo_guest_hold_paused(bool paused)
+bool colo_guest_stops(RunState state)
 {
-    user_paused = paused;
+    if (!held || state == RUN_STATE_COLO) {
+        return false;
+    }
+    wanted = state;
+    return true;
+}
+
+bool colo_guest_continues(Error **errp)
+{
+    if (!held) {
+        return false;
+    }
+    if (wanted == RUN_STATE_INTERNAL_ERROR || wanted == RUN_STATE_SHUTDOWN) {
+        error_setg(errp, "The guest has ended (%s); reset it first",
+                   RunState_str(wanted));
+    } else {
+        wanted = RUN_STATE_RUNNING;
+    }
+    return true;
 }
 
 bool colo_guest_is_held(void)
@@ -87,5 +116,6 @@ bool colo_guest_is_held(void)
 
 bool colo_guest_is_paused(void)
 {
-    return held ? user_paused : !runstate_is_live(runstate_get());
+    return held ? wanted != RUN_STATE_RUNNING
+                : !runstate_is_live(runstate_get());
 }

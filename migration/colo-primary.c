@@ -2,124 +2,24 @@
 /*
  * COLO primary: events in, actions out.
  *
- * The loop waits for a frame, a kick, or the machine's deadline, turns each
- * into an event and executes what the machine answers. Nothing is decided
- * here but how, never whether.
- *
- * Pages: the secondary's REPLY finds the guest still running. While it runs,
- * the pages that the secondary dirtied are hashed here (prepare()); the dirty
- * log then tells which of those hashes are stale once the guest has stopped,
- * so that the pause pays only for the pages written meanwhile.
+ * Frames become events in take_frame(), actions are carried out by execute();
+ * colo-loop.c moves them. Nothing is decided here but how, never whether.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "block/replication.h"
-#include "exec/memory.h"
 #include "migration/colo.h"
 #include "net/colo-compare.h"
-#include "colo-session.h"
-#include "trace.h"
-
-enum {
-    DEVICE_CHUNK_BYTES = 1024 * 1024,
-    PREPARE_MIN_PAGES = 64,        /* below this hashing costs nothing */
-};
+#include "colo-loop.h"
+#include "colo-primary.h"
 
 static Notifier compare_notifier;
 static bool compare_registered;
 static int64_t phase_us;           /* begin of the current phase */
 static int64_t stopped_us;         /* begin of the pause */
 static uint64_t sent_before;       /* tx_bytes at the last REQUEST */
-
-/* ---------------------------------------------------- hashes and pages */
-
-static void hash_peer_pages(const ColoPageSet *only)
-{
-    ColoSession *s = &colo_session;
-    uint8_t *hash;
-    size_t at = 0;
-
-    g_byte_array_set_size(s->own_hashes, s->peer_hashes->len);
-    hash = s->own_hashes->data;
-    for (guint i = 0; i < s->peer_runs->len; i++) {
-        const ColoRun *run = &g_array_index(s->peer_runs, ColoRun, i);
-
-        for (uint64_t p = run->first; p < run->first + run->count; p++) {
-            if (!only || colo_page_set_test(only, run->block, p)) {
-                colo_page_hash(&s->hash_key,
-                               colo_ram_page_at(s->ram, run->block, p),
-                               colo_ram_page_bytes(), hash + at);
-            }
-            at += COLO_HASH_BYTES;
-        }
-    }
-}
-
-/* Pages that are equal on both sides need not travel. */
-static void drop_equal_pages(void)
-{
-    ColoSession *s = &colo_session;
-    const uint8_t *own = s->own_hashes->data;
-    const uint8_t *peer = s->peer_hashes->data;
-    uint64_t equal = 0;
-    size_t at = 0;
-
-    for (guint i = 0; i < s->peer_runs->len; i++) {
-        const ColoRun *run = &g_array_index(s->peer_runs, ColoRun, i);
-
-        for (uint64_t p = run->first; p < run->first + run->count; p++) {
-            if (!memcmp(own + at, peer + at, COLO_HASH_BYTES)) {
-                colo_page_set_remove(&s->dirty, run->block, p);
-                equal++;
-            }
-            at += COLO_HASH_BYTES;
-        }
-    }
-    s->stats.compared_pages = at / COLO_HASH_BYTES;
-    s->stats.equal_pages = equal;
-    colo_hash_policy_learn(&s->hash_policy, equal, s->stats.compared_pages);
-}
-
-/* REPLY is here, the guest still runs. */
-static void prepare(void)
-{
-    ColoSession *s = &colo_session;
-    int64_t begin_us = colo_now_us();
-
-    g_byte_array_set_size(s->own_hashes, 0);
-    if (s->peer_hashes->len < PREPARE_MIN_PAGES * COLO_HASH_BYTES) {
-        return;
-    }
-    colo_need_bql();
-    colo_ram_sync(s->ram, &s->dirty);
-    /* No store that passed the log before it was cleared is under way. */
-    memory_global_after_dirty_log_sync();
-    colo_drop_bql();
-    hash_peer_pages(NULL);
-    colo_stats_note(&s->stats, COLO_PHASE_PREPARE, s->primary.epoch + 1,
-                    begin_us);
-}
-
-static void add_dirty(ColoPageSet *recent)
-{
-    ColoSession *s = &colo_session;
-
-    colo_page_set_union(&s->dirty, recent);
-    for (guint i = 0; i < s->peer_runs->len; i++) {
-        colo_page_set_add(&s->dirty,
-                          &g_array_index(s->peer_runs, ColoRun, i));
-    }
-    s->stats.dirty_pages = colo_page_set_count(&s->dirty);
-    s->stats.compared_pages = s->stats.equal_pages = 0;
-    if (s->peer_hashes->len) {
-        hash_peer_pages(s->own_hashes->len ? recent : NULL);
-        drop_equal_pages();
-        s->stats.hashed_checkpoints++;
-    }
-}
 
 /* ------------------------------------------------------- local actions */
 
@@ -168,133 +68,10 @@ static bool capture(Error **errp)
     g_free(s->table);
     s->table = colo_ram_table(s->ram);
     colo_drop_bql();
-    add_dirty(&recent);
+    colo_add_dirty(&recent);
     colo_page_set_destroy(&recent);
     s->stats.device_bytes = s->device->len;
     return true;
-}
-
-/* --------------------------------------------------------- SEND_STATE */
-
-typedef struct PageFrame {
-    ColoRun runs[COLO_RUNS_PER_FRAME_MAX];
-    struct iovec iov[COLO_RUNS_PER_FRAME_MAX];
-    uint32_t run_count;
-    uint32_t page_count;
-} PageFrame;
-
-static ColoIo send_page_frame(PageFrame *pf, uint64_t epoch, ColoEnd *end,
-                              Error **errp)
-{
-    ColoSession *s = &colo_session;
-    g_autoptr(GByteArray) head = g_byte_array_new();
-    ColoIo io;
-
-    colo_wire_put_runs(head, pf->runs, pf->run_count);
-    colo_checksum_add(s->checksum, head->data, head->len);
-    for (uint32_t i = 0; i < pf->run_count; i++) {
-        colo_checksum_add(s->checksum, pf->iov[i].iov_base,
-                          pf->iov[i].iov_len);
-    }
-    io = colo_channel_send_vector(s->channel, COLO_MSG_PAGES, epoch, head,
-                                  pf->iov, pf->run_count, errp);
-    colo_primary_progress(&s->primary, colo_now_ms());
-    end->frame_count++;
-    end->page_count += pf->page_count;
-    pf->run_count = pf->page_count = 0;
-    return io;
-}
-
-/* Clip to what the block holds now: it may have shrunk since it was logged. */
-static bool clip_run(ColoRun *run)
-{
-    const ColoBlockInfo *b = &colo_session.table[run->block];
-    uint64_t pages = b->used_bytes / b->page_bytes;
-
-    if (run->first >= pages) {
-        return false;
-    }
-    run->count = MIN(run->count, pages - run->first);
-    return true;
-}
-
-static ColoIo send_pages(uint64_t epoch, ColoEnd *end, Error **errp)
-{
-    ColoSession *s = &colo_session;
-    g_autofree PageFrame *pf = g_new0(PageFrame, 1);
-    uint64_t page = 0;
-    uint32_t block = 0;
-    ColoIo io = COLO_IO_OK;
-    ColoRun run;
-
-    while (colo_page_set_next(&s->dirty, &block, &page,
-                              COLO_PAGES_PER_FRAME_MAX - pf->page_count,
-                              &run)) {
-        if (!clip_run(&run)) {
-            continue;
-        }
-        pf->runs[pf->run_count] = run;
-        pf->iov[pf->run_count].iov_base =
-            colo_ram_page_at(s->ram, run.block, run.first);
-        pf->iov[pf->run_count].iov_len =
-            (size_t)run.count * colo_ram_page_bytes();
-        pf->run_count++;
-        pf->page_count += run.count;
-        if (pf->page_count == COLO_PAGES_PER_FRAME_MAX) {
-            io = send_page_frame(pf, epoch, end, errp);
-            if (io != COLO_IO_OK) {
-                return io;
-            }
-            colo_fault("p-pages-sent");
-        }
-    }
-    return pf->page_count ? send_page_frame(pf, epoch, end, errp) : io;
-}
-
-static void queue_device(uint64_t epoch, ColoEnd *end)
-{
-    ColoSession *s = &colo_session;
-
-    for (size_t at = 0; at < s->device->len; at += DEVICE_CHUNK_BYTES) {
-        size_t part = MIN(s->device->len - at, DEVICE_CHUNK_BYTES);
-
-        colo_checksum_add(s->checksum, s->device->data + at, part);
-        colo_channel_queue(s->channel, COLO_MSG_DEVICE, epoch, 0,
-                           s->device->data + at, part);
-        end->frame_count++;
-        end->device_bytes += part;
-    }
-}
-
-static ColoIo send_state(uint64_t epoch, Error **errp)
-{
-    ColoSession *s = &colo_session;
-    g_autoptr(GByteArray) payload = g_byte_array_new();
-    uint32_t flags = colo_guest_is_paused() ? COLO_STATE_GUEST_PAUSED : 0;
-    ColoEnd end = {};
-    ColoIo io;
-
-    s->channel->deadline_ms = s->primary.started_ms +
-                              s->primary.limits.checkpoint_limit_ms;
-    colo_checksum_reset(s->checksum);
-    colo_wire_put_blocks(payload, s->table, colo_ram_block_count(s->ram));
-    colo_channel_queue(s->channel, COLO_MSG_STATE, epoch, flags,
-                       payload->data, payload->len);
-    io = send_pages(epoch, &end, errp);
-    if (io == COLO_IO_OK) {
-        queue_device(epoch, &end);
-        end.checksum = colo_checksum_value(s->checksum);
-        g_byte_array_set_size(payload, 0);
-        colo_wire_put_end(payload, &end);
-        colo_channel_queue(s->channel, COLO_MSG_END, epoch, 0,
-                           payload->data, payload->len);
-        io = colo_channel_flush(s->channel, errp);
-    }
-    s->channel->deadline_ms = INT64_MAX;
-    s->stats.sent_pages = end.page_count;
-    trace_colo_pages(epoch, s->stats.dirty_pages, s->stats.compared_pages,
-                     s->stats.equal_pages, s->stats.sent_pages);
-    return io;
 }
 
 /* -------------------------------------------------------------- output */
@@ -408,7 +185,7 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
         colo_fault("p-captured");
         break;
     case COLO_ACT_SEND_STATE:
-        *io = send_state(a->epoch, errp);
+        *io = colo_send_state(a->epoch, errp);
         phase_us = colo_stats_note(&s->stats, COLO_PHASE_SEND, a->epoch,
                                    phase_us);
         colo_fault("p-end-sent");
@@ -444,48 +221,6 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
         g_assert_not_reached();
     }
     return ok ? COLO_EV_LOCAL_OK : COLO_EV_LOCAL_FAILED;
-}
-
-static void feed(ColoEvent ev)
-{
-    ColoSession *s = &colo_session;
-
-    while (ev.type != COLO_EV__MAX) {
-        ColoIo io = COLO_IO_OK;
-        Error *err = NULL;
-        ColoActions acts;
-
-        trace_colo_event("primary", colo_primary_state_name(s->primary.state),
-                         colo_event_name(ev.type), colo_msg_name(ev.msg),
-                         ev.epoch);
-        colo_primary_step(&s->primary, &ev, colo_now_ms(), &acts);
-        ev = (ColoEvent) { .type = COLO_EV__MAX };
-        for (unsigned i = 0; i < acts.count; i++) {
-            const ColoAction *a = &acts.list[i];
-            ColoIo this_io = COLO_IO_OK;
-            Error *this_err = NULL;
-
-            trace_colo_action("primary",
-                              colo_primary_state_name(s->primary.state),
-                              colo_action_name(a->type),
-                              colo_msg_name(a->msg), a->epoch);
-            ev.type = execute(a, &this_io, &this_err);
-            if (this_io != COLO_IO_OK && io == COLO_IO_OK) {
-                io = this_io;
-            }
-            error_propagate(&err, this_err);
-        }
-        colo_session_set_detail_err(err);
-        if (io != COLO_IO_OK) {
-            if (ev.type != COLO_EV__MAX) {
-                feed(ev);
-            }
-            ev = (ColoEvent) { .type = COLO_EV_PEER_LOST,
-                               .cause = colo_io_cause(io) };
-        }
-    }
-    colo_drop_bql();
-    colo_session_publish(false);
 }
 
 /* -------------------------------------------------------------- frames */
@@ -531,8 +266,11 @@ static ColoIo take_dirty(const ColoFrame *f, GByteArray *in, Error **errp)
     if (io != COLO_IO_OK) {
         return io;
     }
-    if (in->len - head != (hashes ? pages * COLO_HASH_BYTES : 0)) {
-        return bad_frame(COLO_WIRE_BAD_LENGTH, f, errp);
+    io = bad_frame(colo_wire_check_tail(in->len, head, pages,
+                                        hashes ? COLO_HASH_BYTES : 0), f,
+                   errp);
+    if (io != COLO_IO_OK) {
+        return io;
     }
     if (s->primary.state != COLO_P_REQUESTED) {
         return COLO_IO_OK;           /* the machine will refuse it */
@@ -573,11 +311,11 @@ static ColoIo take_reply(const ColoFrame *f, GByteArray *in, Error **errp)
     }
     colo_stats_note(&s->stats, COLO_PHASE_REQUEST, f->epoch, phase_us);
     colo_fault("p-reply");
-    prepare();
+    colo_prepare();
     return COLO_IO_OK;
 }
 
-static ColoIo take_frame(const ColoFrame *f, uint32_t *arg, Error **errp)
+static ColoIo take_frame(const ColoFrame *f, ColoEvent *ev, Error **errp)
 {
     ColoSession *s = &colo_session;
     g_autoptr(GByteArray) in = NULL;
@@ -585,7 +323,7 @@ static ColoIo take_frame(const ColoFrame *f, uint32_t *arg, Error **errp)
 
     if (f->type == COLO_MSG_REFUSE || f->type == COLO_MSG_FAILED ||
         f->type == COLO_MSG_GOODBYE) {
-        return colo_read_notice(f, arg, errp);
+        return colo_read_notice(f, &ev->arg, errp);
     }
     in = g_byte_array_new();
     io = colo_read_payload(f, in, errp);
@@ -615,11 +353,11 @@ static ColoIo take_frame(const ColoFrame *f, uint32_t *arg, Error **errp)
 }
 
 /* A checkpoint is complete when the machine took LOADED. */
-static void account(const ColoFrame *f, uint64_t epoch_before)
+static void frame_done(const ColoFrame *f)
 {
     ColoSession *s = &colo_session;
 
-    if (f->type != COLO_MSG_LOADED || s->primary.epoch == epoch_before) {
+    if (f->type != COLO_MSG_LOADED || s->primary.epoch != f->epoch) {
         return;
     }
     s->stats.sent_bytes = s->channel->tx_bytes - sent_before;
@@ -632,83 +370,62 @@ static void account(const ColoFrame *f, uint64_t epoch_before)
     colo_waiters_wake(false);
 }
 
-static void receive(void)
-{
-    ColoSession *s = &colo_session;
-    uint64_t epoch = s->primary.epoch;
-    ColoEvent ev = { .type = COLO_EV_MESSAGE };
-    Error *err = NULL;
-    ColoFrame f;
-    ColoIo io;
+/* -------------------------------------------------- what the loop asks */
 
-    s->channel->limit_ms = s->primary.limits.step_limit_ms;
-    io = colo_channel_next(s->channel, &f,
-                           colo_primary_deadline(&s->primary), &err);
-    if (io == COLO_IO_KICKED) {
-        return;
-    }
-    if (io == COLO_IO_SILENT) {
-        feed((ColoEvent) { .type = COLO_EV_TICK });
-        return;
-    }
-    if (io == COLO_IO_OK) {
-        ev.msg = f.type;
-        ev.epoch = f.epoch;
-        io = take_frame(&f, &ev.arg, &err);
-    }
-    if (io != COLO_IO_OK) {
-        colo_session_set_detail_err(err);
-        feed((ColoEvent) { .type = COLO_EV_PEER_LOST,
-                           .cause = colo_io_cause(io) });
-        return;
-    }
-    feed(ev);
-    account(&f, epoch);
+static const char *state_name(void)
+{
+    return colo_primary_state_name(colo_session.primary.state);
 }
 
-static void answer_asks(void)
+static void step(const ColoEvent *ev, int64_t now_ms, ColoActions *out)
 {
-    ColoSession *s = &colo_session;
-    ColoAsks asks = colo_session_take_asks();
+    colo_primary_step(&colo_session.primary, ev, now_ms, out);
+}
 
-    if (asks.limits) {
-        ColoLimits limits = colo_limits_now();
+static int64_t deadline_ms(void)
+{
+    return colo_primary_deadline(&colo_session.primary);
+}
 
-        colo_primary_set_limits(&s->primary, &limits, colo_now_ms());
-    }
-    for (ColoReason r = COLO_REASON_NONE + 1; r < COLO_REASON__MAX; r++) {
-        if (asks.reasons & (1u << r)) {
-            feed((ColoEvent) { .type = COLO_EV_WANT_CHECKPOINT,
-                               .reason = r });
-        }
-    }
-    if (asks.guest_gone) {
-        feed((ColoEvent) { .type = COLO_EV_GUEST_GONE });
-    }
-    if (asks.failover) {
-        feed((ColoEvent) { .type = COLO_EV_FAILOVER });
-    }
-    if (asks.quit) {
-        feed((ColoEvent) { .type = COLO_EV_QUIT });
-    }
+static bool is_final(void)
+{
+    return colo_session.primary.state == COLO_P_ALONE ||
+           colo_session.primary.state == COLO_P_ENDED;
+}
+
+static bool is_lost(void)
+{
+    return colo_session.primary.state == COLO_P_LOST;
+}
+
+static void set_limits(const ColoLimits *limits)
+{
+    colo_primary_set_limits(&colo_session.primary, limits, colo_now_ms());
+}
+
+static void set_channel_limits(ColoChannel *ch)
+{
+    ch->limit_ms = colo_session.primary.limits.step_limit_ms;
 }
 
 void colo_primary_run(void)
 {
-    ColoSession *s = &colo_session;
+    static const ColoSide side = {
+        .name = "primary",
+        .state_name = state_name,
+        .step = step,
+        .deadline_ms = deadline_ms,
+        .is_final = is_final,
+        .is_lost = is_lost,
+        .set_limits = set_limits,
+        .set_channel_limits = set_channel_limits,
+        .execute = execute,
+        .take_frame = take_frame,
+        .frame_done = frame_done,
+    };
     ColoLimits limits = colo_limits_now();
 
     stopped_us = 0;
-    colo_primary_init(&s->primary, &limits);
-    feed((ColoEvent) { .type = COLO_EV_START });
-    while (s->primary.state != COLO_P_ALONE &&
-           s->primary.state != COLO_P_ENDED) {
-        answer_asks();
-        if (s->primary.state == COLO_P_LOST) {
-            colo_channel_wait_kick(s->channel);
-        } else if (s->primary.state != COLO_P_ALONE &&
-                   s->primary.state != COLO_P_ENDED) {
-            receive();
-        }
-    }
+    colo_primary_init(&colo_session.primary, &limits);
+    colo_side_run(&side);
 }

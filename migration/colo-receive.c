@@ -125,10 +125,9 @@ static ColoIo read_runs(const ColoFrame *f, GByteArray *head, ColoRun *runs,
     if (e != COLO_WIRE_OK) {
         return malformed(f, e, errp);
     }
-    if (f->length - size != *pages * colo_ram_page_bytes()) {
-        return malformed(f, COLO_WIRE_BAD_LENGTH, errp);
-    }
-    return COLO_IO_OK;
+    e = colo_wire_check_tail(f->length, size, *pages,
+                             colo_ram_page_bytes());
+    return e == COLO_WIRE_OK ? COLO_IO_OK : malformed(f, e, errp);
 }
 
 static ColoIo take_pages(const ColoFrame *f, ColoEvent *ev, Error **errp)

@@ -16,8 +16,8 @@
 #include "system/runstate.h"
 #include "system/system.h"
 #include "migration.h"
+#include "colo-loop.h"
 #include "colo-secondary.h"
-#include "trace.h"
 
 static Error *hello_error;         /* why the HELLO cannot be accepted */
 static bool want_hashes;           /* of the REQUEST being answered */
@@ -270,49 +270,6 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
     return ok ? COLO_EV_LOCAL_OK : COLO_EV_LOCAL_FAILED;
 }
 
-void colo_secondary_feed(ColoEvent ev)
-{
-    ColoSession *s = &colo_session;
-
-    while (ev.type != COLO_EV__MAX) {
-        ColoIo io = COLO_IO_OK;
-        Error *err = NULL;
-        ColoActions acts;
-
-        trace_colo_event("secondary",
-                         colo_secondary_state_name(s->secondary.state),
-                         colo_event_name(ev.type), colo_msg_name(ev.msg),
-                         ev.epoch);
-        colo_secondary_step(&s->secondary, &ev, colo_now_ms(), &acts);
-        ev = (ColoEvent) { .type = COLO_EV__MAX };
-        for (unsigned i = 0; i < acts.count; i++) {
-            const ColoAction *a = &acts.list[i];
-            ColoIo this_io = COLO_IO_OK;
-            Error *this_err = NULL;
-
-            trace_colo_action("secondary",
-                              colo_secondary_state_name(s->secondary.state),
-                              colo_action_name(a->type),
-                              colo_msg_name(a->msg), a->epoch);
-            ev.type = execute(a, &this_io, &this_err);
-            if (this_io != COLO_IO_OK && io == COLO_IO_OK) {
-                io = this_io;
-            }
-            error_propagate(&err, this_err);
-        }
-        colo_session_set_detail_err(err);
-        if (io != COLO_IO_OK) {
-            if (ev.type != COLO_EV__MAX) {
-                colo_secondary_feed(ev);
-            }
-            ev = (ColoEvent) { .type = COLO_EV_PEER_LOST,
-                               .cause = colo_io_cause(io) };
-        }
-    }
-    colo_drop_bql();
-    colo_session_publish(false);
-}
-
 /* -------------------------------------------------------------- frames */
 
 static ColoIo take_hello(const ColoFrame *f, Error **errp)
@@ -393,84 +350,69 @@ static void refuse_garbage(void)
     }
 }
 
-static void receive(void)
-{
-    ColoSession *s = &colo_session;
-    ColoEvent ev = { .type = COLO_EV_MESSAGE };
-    Error *err = NULL;
-    ColoFrame f;
-    ColoIo io;
+/* -------------------------------------------------- what the loop asks */
 
-    s->channel->limit_ms = s->secondary.limits.step_limit_ms;
-    s->channel->deadline_ms =
-        s->secondary.state == COLO_S_RECEIVING
-        ? s->secondary.started_ms + s->secondary.limits.checkpoint_limit_ms
-        : INT64_MAX;
-    io = colo_channel_next(s->channel, &f,
-                           colo_secondary_deadline(&s->secondary), &err);
-    if (io == COLO_IO_KICKED) {
-        return;
-    }
-    if (io == COLO_IO_SILENT) {
-        colo_secondary_feed((ColoEvent) { .type = COLO_EV_TICK });
-        return;
-    }
-    if (io == COLO_IO_OK) {
-        ev.msg = f.type;
-        ev.epoch = f.epoch;
-        io = take_frame(&f, &ev, &err);
-    }
-    if (io != COLO_IO_OK) {
-        colo_session_set_detail_err(err);
-        if (io == COLO_IO_GARBAGE) {
-            refuse_garbage();
-        }
-        colo_secondary_feed((ColoEvent) { .type = COLO_EV_PEER_LOST,
-                                          .cause = colo_io_cause(io) });
-        return;
-    }
-    colo_secondary_feed(ev);
+static const char *state_name(void)
+{
+    return colo_secondary_state_name(colo_session.secondary.state);
 }
 
-static void answer_asks(void)
+static void step(const ColoEvent *ev, int64_t now_ms, ColoActions *out)
 {
-    ColoSession *s = &colo_session;
-    ColoAsks asks = colo_session_take_asks();
-
-    if (asks.limits) {
-        ColoLimits limits = colo_limits_now();
-
-        s->stage.limit_bytes = limits.staging_limit_bytes;
-        colo_secondary_set_limits(&s->secondary, &limits);
-    }
-    if (asks.failover) {
-        colo_secondary_feed((ColoEvent) { .type = COLO_EV_FAILOVER });
-    }
-    if (asks.quit) {
-        colo_secondary_feed((ColoEvent) { .type = COLO_EV_QUIT });
-    }
+    colo_secondary_step(&colo_session.secondary, ev, now_ms, out);
 }
 
-static bool is_final(ColoSecondaryState state)
+static int64_t deadline_ms(void)
 {
-    return state == COLO_S_TAKEN_OVER || state == COLO_S_DEAD;
+    return colo_secondary_deadline(&colo_session.secondary);
+}
+
+static bool is_final(void)
+{
+    return colo_session.secondary.state == COLO_S_TAKEN_OVER ||
+           colo_session.secondary.state == COLO_S_DEAD;
+}
+
+static bool is_lost(void)
+{
+    return colo_session.secondary.state == COLO_S_LOST;
+}
+
+static void set_limits(const ColoLimits *limits)
+{
+    colo_session.stage.limit_bytes = limits->staging_limit_bytes;
+    colo_secondary_set_limits(&colo_session.secondary, limits);
+}
+
+static void set_channel_limits(ColoChannel *ch)
+{
+    const ColoSecondary *m = &colo_session.secondary;
+
+    ch->limit_ms = m->limits.step_limit_ms;
+    ch->deadline_ms = m->state == COLO_S_RECEIVING
+                      ? m->started_ms + m->limits.checkpoint_limit_ms
+                      : INT64_MAX;
 }
 
 void colo_secondary_run(void)
 {
-    ColoSession *s = &colo_session;
+    static const ColoSide side = {
+        .name = "secondary",
+        .state_name = state_name,
+        .step = step,
+        .deadline_ms = deadline_ms,
+        .is_final = is_final,
+        .is_lost = is_lost,
+        .set_limits = set_limits,
+        .set_channel_limits = set_channel_limits,
+        .execute = execute,
+        .take_frame = take_frame,
+        .garbage = refuse_garbage,
+    };
     ColoLimits limits = colo_limits_now();
 
     stopped_us = 0;
-    s->stage.limit_bytes = limits.staging_limit_bytes;
-    colo_secondary_init(&s->secondary, &limits);
-    colo_secondary_feed((ColoEvent) { .type = COLO_EV_START });
-    while (!is_final(s->secondary.state)) {
-        answer_asks();
-        if (s->secondary.state == COLO_S_LOST) {
-            colo_channel_wait_kick(s->channel);
-        } else if (!is_final(s->secondary.state)) {
-            receive();
-        }
-    }
+    colo_secondary_init(&colo_session.secondary, &limits);
+    set_limits(&limits);
+    colo_side_run(&side);
 }

@@ -10,9 +10,6 @@
 /* DIRTY frames are gathered up to this before they are written. */
 #define COLO_DIRTY_FLUSH_BYTES (256 * 1024)
 
-/* Give the machine an event and carry out what it answers. */
-void colo_secondary_feed(ColoEvent ev);
-
 /*
  * Take STATE, PAGES, DEVICE or END. What cannot be staged or verified turns
  * @ev into COLO_EV_STATE_BAD and leaves the reason as the session's detail.

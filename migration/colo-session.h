@@ -16,6 +16,7 @@
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
 #include "qapi/qapi-types-colo.h"
+#include "qapi/qapi-types-run-state.h"
 #include "colo/machine.h"
 #include "colo/pages.h"
 #include "colo-channel.h"
@@ -161,10 +162,12 @@ OnOffAuto colo_page_hash_mode(void);
 /* -------------------------------------------------------- colo-guest.c */
 
 /* All BQL. "Held": stopped by COLO, to be started again by COLO. */
-void colo_guest_begin(bool paused);        /* the guest stands still now */
+/* It stands still now; @state is what it was in before. */
+void colo_guest_begin(RunState state);
 void colo_guest_stop(void);
 void colo_guest_run(void);
-void colo_guest_hold_paused(bool paused);  /* user's wish while held */
+/* cont while held: true when that is dealt with here, maybe by an error. */
+bool colo_guest_continues(Error **errp);
 bool colo_guest_is_held(void);
 /* Would the guest run if COLO let it? What STATE and START tell S. */
 bool colo_guest_is_paused(void);

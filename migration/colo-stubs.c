@@ -52,6 +52,11 @@ bool colo_user_handles(ColoUserAction action, Error **errp)
     return false;
 }
 
+bool colo_guest_stops(RunState state)
+{
+    return false;
+}
+
 bool colo_guest_ends(ShutdownCause cause)
 {
     return false;

@@ -4,8 +4,8 @@
  *
  * On the primary, what changes the guest (stop, cont, reset, powerdown, an
  * I/O error stop, a panic) happens as ever and is then brought to the
- * secondary with a checkpoint at once. stop and cont that fall into a
- * checkpoint take effect at its end. On the secondary they are refused: its
+ * secondary with a checkpoint at once. A stop or cont that falls into a
+ * checkpoint takes effect at its end (colo-guest.c). On the secondary they are refused: its
  * guest follows the primary's. What a checkpoint cannot carry over (another
  * device, another migration, a snapshot loaded) is refused on both sides.
  *
@@ -78,18 +78,6 @@ static void refuse(const Rule *rule, bool primary, Error **errp)
     }
 }
 
-/* stop and cont inside a checkpoint: remembered for its end. */
-static bool defer(ColoUserAction action)
-{
-    if (!colo_guest_is_held() ||
-        (action != COLO_USER_STOP && action != COLO_USER_CONT)) {
-        return false;
-    }
-    colo_guest_hold_paused(action == COLO_USER_STOP);
-    colo_session_ask_checkpoint(COLO_REASON_USER);
-    return true;
-}
-
 bool colo_user_handles(ColoUserAction action, Error **errp)
 {
     const Rule *rule = &rules[action];
@@ -105,7 +93,7 @@ bool colo_user_handles(ColoUserAction action, Error **errp)
         refuse(rule, true, errp);
         return true;
     }
-    return defer(action);
+    return action == COLO_USER_CONT && colo_guest_continues(errp);
 }
 
 /* --------------------------------------------- what the primary passes on */
@@ -184,11 +172,7 @@ bool colo_guest_ends(ShutdownCause cause)
         return false;
     }
     guest_end = cause;
-    if (colo_guest_is_held()) {
-        colo_guest_hold_paused(true);
-    } else {
-        vm_stop(RUN_STATE_SHUTDOWN);
-    }
+    vm_stop(RUN_STATE_SHUTDOWN);
     if (primary) {
         WITH_QEMU_LOCK_GUARD(&s->lock) {
             s->asks.guest_gone = true;

@@ -218,7 +218,7 @@ static void fill_view(ColoSession *s, ColoView *v)
         v->phase = colo_secondary_state_name(s->secondary.state);
         v->cause = s->secondary.cause;
         v->epoch = s->secondary.epoch;
-        v->stats.staging_bytes = s->stage.held_bytes;
+        s->stats.staging_bytes = s->stage.held_bytes;
     }
     v->stats = s->stats;
     v->checkpoint_count = s->stats.checkpoint_count;
@@ -365,7 +365,7 @@ void migrate_start_colo_process(MigrationState *s)
     bool ok;
     Error *err = NULL;
 
-    colo_guest_begin(!runstate_is_live(s->vm_old_state));
+    colo_guest_begin(s->vm_old_state);
     ok = colo_session_begin(COLO_MODE_PRIMARY, ioc, &err);
     if (!ok) {
         error_report_err(err);
@@ -442,7 +442,7 @@ bool coroutine_fn colo_incoming_co(Error **errp)
     bool survived;
 
     finish_return_path(mis);
-    colo_guest_begin(false);
+    colo_guest_begin(RUN_STATE_RUNNING);
     if (!colo_session_begin(COLO_MODE_SECONDARY, ioc, errp)) {
         colo_ram_log_stop();
         return false;

@@ -80,6 +80,12 @@ typedef enum ColoUserAction {
 bool colo_user_handles(ColoUserAction action, Error **errp);
 
 /*
+ * vm_stop(@state) while COLO holds the guest. True: nothing to stop, @state
+ * is what the guest gets when COLO lets it go. Main thread, BQL.
+ */
+bool colo_guest_stops(RunState state);
+
+/*
  * The guest or a user ends this VM. True: do not, the guest was stopped
  * instead (a secondary does not end before its primary). Main thread, BQL.
  */

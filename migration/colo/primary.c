@@ -144,7 +144,11 @@ static void lose(ColoPrimary *p, ColoStep *c, ColoCause cause)
 static void part(ColoPrimary *p, ColoStep *c, ColoCause cause)
 {
     if (!state_info[p->state].claim) {
-        go_alone(p, c, cause, true);
+        go_alone(p, c, cause, !p->channel_lost);
+        return;
+    }
+    if (p->channel_lost) {
+        lose(p, c, cause);
         return;
     }
     say(p, c, COLO_MSG_GOODBYE, 0, cause);
@@ -157,7 +161,7 @@ static void part(ColoPrimary *p, ColoStep *c, ColoCause cause)
 static void quit(ColoPrimary *p, ColoStep *c)
 {
     if (state_info[p->state].open) {
-        if (p->state != COLO_P_PARTING) {
+        if (p->state != COLO_P_PARTING && !p->channel_lost) {
             say(p, c, COLO_MSG_GOODBYE, 0, COLO_CAUSE_PEER_QUIT);
         }
         colo_act(c, COLO_ACT_CLOSE);
@@ -201,11 +205,18 @@ static void later_gone(ColoPrimary *p, ColoStep *c G_GNUC_UNUSED)
     p->gone_pending = true;
 }
 
+/* The channel cannot be used any more; whatever the peer said last stands. */
+static void note_lost(ColoPrimary *p, ColoCause cause)
+{
+    p->channel_lost = true;
+    if (p->pending_cause == COLO_CAUSE_NONE) {
+        p->pending_cause = cause;
+    }
+}
+
 static void later_lost(ColoPrimary *p, ColoStep *c)
 {
-    if (p->pending_cause == COLO_CAUSE_NONE) {
-        p->pending_cause = colo_step_lost_cause(c);
-    }
+    note_lost(p, colo_step_lost_cause(c));
 }
 
 /* A frame that ends it all, read while a local action was in progress. */
@@ -238,8 +249,7 @@ static bool settle(ColoPrimary *p, ColoStep *c)
     if (p->quit_pending) {
         quit(p, c);
     } else if (p->failover_pending) {
-        go_alone(p, c, COLO_CAUSE_REQUESTED,
-                 p->pending_cause == COLO_CAUSE_NONE);
+        go_alone(p, c, COLO_CAUSE_REQUESTED, !p->channel_lost);
     } else if (p->pending_cause != COLO_CAUSE_NONE) {
         settle_peer(p, c);
     } else if (p->gone_pending) {
@@ -357,11 +367,20 @@ static void checkpoint_tick(ColoPrimary *p, ColoStep *c)
     }
 }
 
-/* The limit cuts the sending off; its result will not come or not count. */
+/*
+ * The limit cuts the sending off, maybe inside a frame: nothing more may be
+ * sent, and the result will not come or not count.
+ */
 static void sending_tick(ColoPrimary *p, ColoStep *c)
 {
-    if (c->now_ms >= colo_primary_deadline(p) && !settle(p, c)) {
-        checkpoint_tick(p, c);
+    ColoCause cause = c->now_ms >= checkpoint_due_ms(p)
+                      ? COLO_CAUSE_PEER_SLOW
+                      : c->now_ms >= silence_due_ms(p)
+                      ? COLO_CAUSE_PEER_SILENT : COLO_CAUSE_NONE;
+
+    if (cause != COLO_CAUSE_NONE) {
+        note_lost(p, cause);
+        settle(p, c);
     }
 }
 
@@ -517,8 +536,7 @@ static void on_message(ColoPrimary *p, ColoStep *c)
         p->rx_ms = c->now_ms;
         handler(p, c);
     } else if (state_info[p->state].local) {
-        p->pending_cause = p->pending_cause ? p->pending_cause
-                                            : COLO_CAUSE_PROTOCOL;
+        note_lost(p, COLO_CAUSE_PROTOCOL);
     } else {
         lose(p, c, COLO_CAUSE_PROTOCOL);
     }

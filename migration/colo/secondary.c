@@ -132,7 +132,9 @@ static void lose(ColoSecondary *s, ColoStep *c, ColoCause cause)
 static void quit(ColoSecondary *s, ColoStep *c)
 {
     if (s->state != COLO_S_OFF && s->state != COLO_S_LOST) {
-        say(s, c, COLO_MSG_GOODBYE, 0, COLO_CAUSE_PEER_QUIT);
+        if (!s->lost_pending) {
+            say(s, c, COLO_MSG_GOODBYE, 0, COLO_CAUSE_PEER_QUIT);
+        }
         settle_guest(s, c);
         colo_act(c, COLO_ACT_CLOSE);
     }
@@ -157,7 +159,9 @@ static void goodbye(ColoSecondary *s, ColoStep *c, ColoCause cause)
         lose(s, c, COLO_CAUSE_PEER_QUIT);
         return;
     }
-    say(s, c, COLO_MSG_GOODBYE, 0, cause);
+    if (!s->lost_pending) {
+        say(s, c, COLO_MSG_GOODBYE, 0, cause);
+    }
     if (cause == COLO_CAUSE_GUEST_SHUTDOWN) {
         settle_guest(s, c);
         colo_act(c, COLO_ACT_CLOSE);
@@ -182,12 +186,18 @@ static void later_quit(ColoSecondary *s, ColoStep *c G_GNUC_UNUSED)
     s->quit_pending = true;
 }
 
-static void later_lost(ColoSecondary *s, ColoStep *c)
+/* The channel cannot be used any more; a GOODBYE before it stands. */
+static void note_lost(ColoSecondary *s, ColoCause cause)
 {
     if (!s->lost_pending && !s->goodbye_pending) {
-        s->lost_pending = true;
-        s->pending_cause = colo_step_lost_cause(c);
+        s->pending_cause = cause;
     }
+    s->lost_pending = true;
+}
+
+static void later_lost(ColoSecondary *s, ColoStep *c)
+{
+    note_lost(s, colo_step_lost_cause(c));
 }
 
 static void later_goodbye(ColoSecondary *s, ColoStep *c)
@@ -380,11 +390,20 @@ static void receiving_tick(ColoSecondary *s, ColoStep *c)
     }
 }
 
-/* The limit cuts the sending of DIRTY off; no result counts after it. */
+/*
+ * The limit cuts the sending of DIRTY off, maybe inside a frame: nothing
+ * more may be sent, and the result will not come or not count.
+ */
 static void collecting_tick(ColoSecondary *s, ColoStep *c)
 {
-    if (c->now_ms >= colo_secondary_deadline(s) && !settle(s, c)) {
-        receiving_tick(s, c);
+    ColoCause cause = c->now_ms >= checkpoint_due_ms(s)
+                      ? COLO_CAUSE_PEER_SLOW
+                      : c->now_ms >= silence_due_ms(s)
+                      ? COLO_CAUSE_PEER_SILENT : COLO_CAUSE_NONE;
+
+    if (cause != COLO_CAUSE_NONE) {
+        note_lost(s, cause);
+        settle(s, c);
     }
 }
 
@@ -470,10 +489,7 @@ static void on_message(ColoSecondary *s, ColoStep *c)
         s->rx_ms = c->now_ms;
         handler(s, c);
     } else if (state_info[s->state].local) {
-        if (!s->lost_pending && !s->goodbye_pending) {
-            s->lost_pending = true;
-            s->pending_cause = COLO_CAUSE_PROTOCOL;
-        }
+        note_lost(s, COLO_CAUSE_PROTOCOL);
     } else {
         lose(s, c, COLO_CAUSE_PROTOCOL);
     }
