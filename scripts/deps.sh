@@ -87,7 +87,9 @@ apt_install() {
         ;;
     esac
     install_status=0
-    run_step "Installing $*" "$state/install.log" \
+    install_label=$(basename "$1")
+    [ $# -eq 1 ] || install_label="$# packages"
+    run_step "Installing $install_label" "$state/install.log" \
         as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "$@" || install_status=1
     [ -z "${apt_copy:-}" ] || rm -rf "$apt_copy"
