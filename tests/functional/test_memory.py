@@ -8,7 +8,7 @@ from colo.pair import Pair
 from colo.qmp import QMPClosed
 from colo.vm import Spec
 
-KVM_TRY_S = 45.0     # an emulated KVM takes its time in the firmware
+KVM_TRY_S = 20.0
 
 
 def run_boot_sector(context: Context, accel: str, side: str) -> None:
@@ -85,6 +85,8 @@ def state_hash(context: Context, load: str, smp: int, machine: str) -> None:
                 "device state of the secondary")
     context.step(f"equal: {hashes[0]}")
     pair.p.qmp.cmd("cont")
+    procs.wait_until(lambda: pair.secondary().runstate() == "running", 5,
+                     "`cont` reaching the secondary")
     check(status.query(pair.p)["state"] in status.PROTECTED,
           status.describe(pair.p))
     kill_and_verify(context, pair, client)

@@ -130,7 +130,11 @@ def status_and_events(context: Context) -> None:
     pair.p.qmp.cmd("colo-checkpoint")
     check(status.query(pair.p)["epoch"] > epoch, "no new epoch after "
           "colo-checkpoint")
-    check("protected" in pair.p.qmp.hmp("info colo"), "info colo is silent")
+    check("role: primary" in pair.p.qmp.hmp("info colo"), "info colo")
+    pair.wait_checkpoints(3)
+    counts = status.query(pair.p)["checkpoints"]
+    check(counts["periodic"] >= 2, f"checkpoints by reason: {counts}")
+    check_equal(counts["user"], 1, "checkpoints that a user asked for")
     pair.p.kill()
     pair.wait_peer_lost(second)
     info = expect(second, "secondary", "lost")

@@ -13,6 +13,7 @@ from typing import List, Tuple
 from colo import bootsector, pair as pair_module, procs, status
 from colo.case import Context, add, check
 from colo.pair import Pair
+from colo.qmp import QMPClosed
 from colo.vm import VM, Spec
 from relay import Damage, Relay
 
@@ -24,7 +25,8 @@ SETUP = ("HELLO", "READY", "START")
 FROM_PRIMARY = ("HELLO", "START", "REQUEST", "STATE", "PAGES", "DEVICE",
                 "END", "PING")
 FROM_SECONDARY = ("READY", "DIRTY", "REPLY", "RECEIVED", "LOADED", "PONG")
-OVER = ("lost", "alone", "dead", "off")
+ENDED = "ended"             # a secondary without a claim ends by itself
+OVER = ("lost", "alone", "dead", "off", ENDED)
 
 
 def rows() -> List[Tuple[str, str]]:
@@ -59,7 +61,15 @@ class RelayedPair(Pair):
 def state_of(machine: VM) -> str:
     """The state of one side; its monitor must answer at once."""
     machine.qmp.timeout_s = 2.0
-    return str(status.query(machine)["state"])
+    try:
+        return str(status.query(machine)["state"])
+    except QMPClosed:
+        code = machine.wait_exit(5)
+        check(code == 1, f"{machine.name} ended with {code}\n"
+              + machine.log_tail())
+        check("without taking over" in machine.log_tail(),
+              f"{machine.name} ended without a word")
+        return ENDED
 
 
 def run_row(context: Context, message: str, kind: str) -> None:
@@ -105,17 +115,19 @@ def wait_over(context: Context, pair: Pair) -> Tuple[str, str]:
         if time.monotonic() > limit:
             raise TimeoutError(f"states {states} {NOTICE_LIMIT_S} s later")
         time.sleep(0.02)
+    check(states[0] != ENDED, "the primary ended")
     context.step(f"primary {status.describe(pair.p)}")
-    context.step(f"secondary {status.describe(pair.secondary())}")
+    if states[1] != ENDED:
+        context.step(f"secondary {status.describe(pair.secondary())}")
     return states
 
 
 def check_words(pair: Pair) -> None:
     """A side that is not protected any more says why and what to do."""
     for machine in (pair.p, pair.secondary()):
-        info = status.query(machine)
-        if info["state"] == "off":
+        if state_of(machine) in ("off", ENDED):
             continue
+        info = status.query(machine)
         for field in ("cause", "reason", "remedy"):
             check(info[field] and info[field] != "none",
                   f"{machine.name}: {info['state']} without {field}")
@@ -125,7 +137,7 @@ def go_on(context: Context, pair: Pair, states: Tuple[str, str],
           message: str) -> None:
     """One side is told to go on, and does; the other is refused."""
     second = pair.secondary()
-    if states[1] != "lost":
+    if states[1] not in ("lost", ENDED):
         error = second.qmp.try_cmd("x-colo-lost-heartbeat")
         check(error is not None, "a secondary without a claim took over")
     take_secondary = states == ("lost", "lost") and len(message) % 2 == 0

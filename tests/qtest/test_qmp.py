@@ -153,9 +153,11 @@ def lost_heartbeat_while_protected(context: Context) -> None:
     pair.p.qmp.cmd("x-colo-lost-heartbeat")
     pair.wait_alone(pair.p)
     second = pair.secondary()
-    procs.wait_until(lambda: status.query(second)["state"] in
-                     ("lost", "dead"), 10, "the secondary noticing")
-    check(second.runstate() != "running", "both guests run")
+    procs.wait_until(lambda: not second.alive()
+                     or status.query(second)["state"] == "lost", 10,
+                     "the secondary noticing")
+    check(not second.alive() or second.runstate() != "running",
+          "both guests run")
     pair.p.qmp.wait_event("COLO_EXIT", 5,
                           match=lambda d: d["reason"] == "request")
 

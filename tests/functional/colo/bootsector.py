@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest of 512 bytes which checks its own memory.
+"""A guest of 90 bytes which checks its own memory.
 
-It runs where no kernel does (a KVM that is itself emulated), and it finds a
-torn checkpoint by itself.  Each of 112 pages holds the number of the round.
+It takes the firmware's place, so it is at work at once, and runs where no
+kernel does (a KVM that is itself emulated).  It finds a torn checkpoint by
+itself.  Each of 112 pages holds the number of the round.
 A round compares every page with that number, then raises it; a page that was
 not applied, or applied from another cut, stops the guest with a `!` on the
-serial port.  Every 256 rounds it writes a letter, A to P in turn.
+serial port.  Every 64 rounds it writes a letter, A to P in turn.
 """
 
 import os
 from typing import Dict, List, Tuple
 
-SECTOR_BYTES = 512
-FLOPPY_BYTES = 1474560
+ROM_BYTES = 65536
+RESET_VECTOR = 0xFFF0
+JUMP_TO_START = bytes.fromhex("ea000000f0")     # jmp f000:0000
 FIRST_SEGMENT = 0x1000
 END_SEGMENT = 0x8000
 STEP_PARAGRAPHS = 0x100
@@ -36,9 +38,10 @@ _PROGRAM: List[Tuple[str, str]] = [
     ("", "26ff060000"),                     # inc word es:[0]
     ("", "81c30001 81fb0080"),
     ("72", "page"),
-    ("", "41 84c9"),                        # inc cx; test cl, cl
+    ("", "41 f6c13f"),                      # inc cx; test cl, 63
     ("75", "round"),
-    ("", "88e8 240f 0441 baf803 ee"),       # out COM1, 'A' + (ch & 15)
+    ("", "89c8 c1e806 240f 0441"),          # al = 'A' + (cx / 64 & 15)
+    ("", "baf803 ee"),                      # out COM1, al
     ("eb", "round"),
     ("bad:", ""),
     ("", "b021 baf803 ee"),                 # out COM1, '!'
@@ -48,7 +51,7 @@ _PROGRAM: List[Tuple[str, str]] = [
 
 
 def assemble() -> bytes:
-    """The boot sector."""
+    """The firmware image: program, and the jump to it at the end."""
     code = bytearray()
     labels: Dict[str, int] = {}
     jumps: List[Tuple[int, str]] = []
@@ -64,17 +67,17 @@ def assemble() -> bytes:
         distance = labels[label] - after
         assert -128 <= distance <= 127, label
         code[after - 1] = distance & 0xFF
-    return bytes(code).ljust(SECTOR_BYTES - 2, b"\0") + b"\x55\xaa"
+    image = bytes(code).ljust(RESET_VECTOR, b"\0") + JUMP_TO_START
+    return image.ljust(ROM_BYTES, b"\0")
 
 
 def options(directory: str) -> List[str]:
-    """QEMU options that boot it, from a read-only floppy."""
-    path = os.path.join(directory, "floppy.raw")
+    """QEMU options that run it."""
+    path = os.path.join(directory, "firmware.raw")
     if not os.path.exists(path):
         with open(path, "wb") as file:
-            file.write(assemble().ljust(FLOPPY_BYTES, b"\0"))
-    return ["-drive", f"if=floppy,format=raw,readonly=on,file={path}",
-            "-boot", "a"]
+            file.write(assemble())
+    return ["-bios", path]
 
 
 def progress(console: str) -> str:
