@@ -127,7 +127,7 @@ typedef struct ColoActions {
  *
  *  state      meaning                                   guest  leaves on
  *  OFF        before START                              -      START
- *  HELLO      HELLO sent, READY due                     no     READY REFUSE lost
+ *  HELLO      HELLO sent, READY due                     no     READY/lost
  *  BEGINNING  local: disks start                        no     result
  *  RUNNING    lockstep in .epoch                        yes    want/tick/lost
  *  REQUESTED  REQUEST(.epoch + 1) sent, REPLY due       yes    REPLY/lost/tick
@@ -181,6 +181,7 @@ typedef struct ColoPrimary {
     bool gone_pending;          /* ditto: the guest shut itself down */
     ColoMsgType peer_pending;   /* FAILED or GOODBYE during a local action */
     ColoCause pending_cause;    /* of peer_pending, or peer lost meanwhile */
+    bool channel_lost;          /* ditto: nothing can be sent any more */
     int64_t rx_ms;              /* last frame from the peer, or the time at
                                  * which the present wait began */
     int64_t tx_ms;              /* last frame to the peer */

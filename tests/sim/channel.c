@@ -66,6 +66,11 @@ void sim_channel_send(SimWorld *w, bool from_p, const SimFrame *f)
                    from_p ? "P" : "S", f->msg);
         return;
     }
+    if (me->torn) {
+        sim_broken(w, "torn-frame", "%s sends %d behind half a frame",
+                   from_p ? "P" : "S", f->msg);
+        return;
+    }
     if (w->link_cut) {
         return;
     }

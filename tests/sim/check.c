@@ -17,6 +17,7 @@
  *   reentered         a local action that changes a guest is not interrupted
  *   leftovers         whoever is out of the protection has closed the channel;
  *                     nothing stays staged
+ *   torn-frame        nothing is sent behind a frame that was given up
  *   send-after-close, wrong-side, exit-event: what machine.h promises
  *   spurious          a pair that nobody disturbs stays a pair
  *   survivor          whoever has to survive does, and the client goes on

@@ -30,7 +30,10 @@ static bool may_send_new(const SimWorld *w)
 {
     unsigned last = w->settling ? LAST_ID : LAST_ID - SETTLE_RESERVE;
 
-    return !(w->quiet && !w->settling) && w->sent_id < last && w->sent_id - w->acked_id < WINDOW;
+    if (w->quiet && !w->settling) {
+        return false;
+    }
+    return w->sent_id < last && w->sent_id - w->acked_id < WINDOW;
 }
 
 bool sim_client_ready(const SimWorld *w)

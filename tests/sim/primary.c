@@ -44,6 +44,7 @@ void sim_p_event(SimWorld *w, const ColoEvent *ev)
     } else if (p->machine.state == COLO_P_ENDED && before != COLO_P_ENDED) {
         sim_p_is_gone(w);
     }
+    n->torn |= n->blocked;
     n->acts = acts;
     note_actions(w, n);
     w->coverage->p_state[p->machine.state]++;

@@ -38,6 +38,7 @@ void sim_s_event(SimWorld *w, const ColoEvent *ev)
         sim_broken(w, "reentered", "S gets actions inside %s",
                    colo_secondary_state_name(before));
     }
+    n->torn |= n->blocked;
     n->acts = acts;
     n->act_index = 0;
     n->part = 0;

@@ -134,6 +134,7 @@ typedef struct SimNode {
     unsigned act_index;
     unsigned part;              /* of the local action being executed */
     bool blocked;               /* in a send that does not go on */
+    bool torn;                  /* such a send was given up in a frame */
     int64_t busy_until_ms;
     SimResult result;           /* of the local action just finished */
     ColoEvent orders[4];        /* from the operator */

@@ -352,6 +352,48 @@ static void test_remembered(void)
           "GOODBYE(apply-failed) guest-run status" });
 }
 
+static void sending(ColoPrimary *p)
+{
+    protect(p);
+    RUN(p,
+        { 40, WANT(USER), COLO_P_REQUESTED, "REQUEST(2,user)" },
+        { 42, MSG(REPLY, 2), COLO_P_CAPTURING, "guest-stop capture(2)" },
+        { 43, EV(LOCAL_OK), COLO_P_SENDING, "send-state(2)" });
+}
+
+/* Found by the simulator: nothing may follow half a frame. */
+static void test_torn_frame(void)
+{
+    ColoPrimary p;
+
+    sending(&p);
+    RUN(&p,
+        { 50, EV(FAILOVER), COLO_P_SENDING, "" },
+        { 143, EV(TICK), COLO_P_ALONE,
+          "release-all go-alone guest-run close exit-event(requested) "
+          "status" });
+    sending(&p);
+    RUN(&p,
+        { 50, EV(QUIT), COLO_P_SENDING, "" },
+        { 143, EV(TICK), COLO_P_ENDED, "close status" });
+    sending(&p);
+    RUN(&p,
+        { 50, EV(GUEST_GONE), COLO_P_SENDING, "" },
+        { 143, EV(TICK), COLO_P_LOST,
+          "guest-run close exit-event(peer-silent) status" });
+    sending(&p);
+    RUN(&p,
+        { 50, MSG_CAUSE(FAILED, 2, GARBAGE), COLO_P_SENDING, "" },
+        { 150, EV(TICK), COLO_P_LOST,
+          "guest-run close exit-event(apply-failed) status" });
+    sending(&p);
+    RUN(&p,
+        { 50, MSG_CAUSE(GOODBYE, 0, PEER_QUIT), COLO_P_SENDING, "" },
+        { 51, LOST_BY(PEER_CLOSED), COLO_P_ALONE,
+          "release-all go-alone guest-run close exit-event(peer-quit) "
+          "status" });
+}
+
 /* ------------------------------------- every state with every event */
 
 static void put_in(ColoPrimary *p, ColoPrimaryState state, unsigned pending)
@@ -365,6 +407,7 @@ static void put_in(ColoPrimary *p, ColoPrimaryState state, unsigned pending)
     p->quit_pending = pending & 2;
     p->gone_pending = pending & 4;
     if (pending & 8) {
+        p->channel_lost = true;
         p->pending_cause = COLO_CAUSE_PEER_CLOSED;
     }
 }
@@ -552,6 +595,7 @@ int main(int argc, char **argv)
     g_test_add_func("/primary/guest-gone", test_guest_gone);
     g_test_add_func("/primary/quit", test_quit);
     g_test_add_func("/primary/remembered", test_remembered);
+    g_test_add_func("/primary/torn-frame", test_torn_frame);
     g_test_add_func("/primary/every-event", test_every_event);
     g_test_add_func("/primary/every-message", test_every_message);
     g_test_add_func("/primary/out-of-turn", test_out_of_turn);

@@ -354,6 +354,24 @@ static void test_quit(void)
           "GOODBYE(peer-quit) discard close status" });
 }
 
+/* Found by the simulator: nothing may follow half a frame. */
+static void test_torn_frame(void)
+{
+    ColoSecondary s;
+
+    protect(&s);
+    RUN(&s,
+        { 50, MSG(REQUEST, 2), COLO_S_COLLECTING, "guest-stop collect(2)" },
+        { 60, EV(QUIT), COLO_S_COLLECTING, "" },
+        { 150, EV(TICK), COLO_S_DEAD, "discard close status" });
+    protect(&s);
+    RUN(&s,
+        { 50, MSG(REQUEST, 2), COLO_S_COLLECTING, "guest-stop collect(2)" },
+        { 60, MSG_CAUSE(GOODBYE, 0, REQUESTED), COLO_S_COLLECTING, "" },
+        { 61, LOST_BY(PEER_CLOSED), COLO_S_DEAD,
+          "discard close exit-event(peer-alone) status" });
+}
+
 /* ------------------------------------- every state with every event */
 
 static void put_in(ColoSecondary *s, ColoSecondaryState state,
@@ -588,6 +606,7 @@ int main(int argc, char **argv)
     g_test_add_func("/secondary/before-start", test_before_start);
     g_test_add_func("/secondary/goodbye", test_goodbye);
     g_test_add_func("/secondary/quit", test_quit);
+    g_test_add_func("/secondary/torn-frame", test_torn_frame);
     g_test_add_func("/secondary/every-event", test_every_event);
     g_test_add_func("/secondary/every-message", test_every_message);
     g_test_add_func("/names/all", test_names);
