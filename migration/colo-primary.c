@@ -47,8 +47,6 @@ static bool capture(Error **errp)
 {
     ERRP_GUARD();
     ColoSession *s = &colo_session;
-    ColoPageSet recent;
-    bool ok;
 
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->view.cuts_begun++;
@@ -58,28 +56,27 @@ static bool capture(Error **errp)
     if (*errp || colo_fault("p-capture")) {
         return false;
     }
-    ok = colo_device_save(s->device, errp);
-    if (!ok) {
+    if (!colo_device_save(s->device, errp)) {
         return false;
     }
-    colo_page_set_init(&recent, colo_ram_page_limits(s->ram),
-                       colo_ram_block_count(s->ram));
-    colo_ram_sync(s->ram, &recent);
+    colo_page_set_clear_all(&s->recent);
+    colo_ram_sync(s->ram, &s->recent);
     g_free(s->table);
     s->table = colo_ram_table(s->ram);
     colo_drop_bql();
-    colo_add_dirty(&recent);
-    colo_page_set_destroy(&recent);
+    colo_add_dirty(&s->recent);
     s->stats.device_bytes = s->device->len;
     return true;
 }
 
 /* -------------------------------------------------------------- output */
 
+/* The compare threads may wait for the main loop: not under the BQL. */
 static void release_output(void)
 {
     Error *err = NULL;
 
+    colo_drop_bql();
     colo_notify_compares_event(NULL, COLO_EVENT_CHECKPOINT, &err);
     if (err) {
         warn_report_err(err);

@@ -13,7 +13,7 @@ void colo_prepare(void);
  * The guest stands still, @recent was dirtied since colo_prepare(): decide
  * what of both sides' dirty pages travels.
  */
-void colo_add_dirty(ColoPageSet *recent);
+void colo_add_dirty(const ColoPageSet *recent);
 /* STATE, PAGES, DEVICE and END of the captured checkpoint. */
 ColoIo colo_send_state(uint64_t epoch, Error **errp);
 

@@ -89,7 +89,7 @@ void colo_prepare(void)
                     begin_us);
 }
 
-void colo_add_dirty(ColoPageSet *recent)
+void colo_add_dirty(const ColoPageSet *recent)
 {
     ColoSession *s = &colo_session;
 

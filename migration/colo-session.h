@@ -66,6 +66,7 @@ typedef struct ColoSession {
         ColoSecondary secondary;
     };
     ColoPageSet dirty;         /* P: to send. S: own, for the next DIRTY */
+    ColoPageSet recent;        /* P: dirtied since the hashes were taken */
     GByteArray *device;        /* P: captured. S: received */
     GByteArray *own_device;    /* S: for rollback */
     ColoBlockInfo *table;      /* block table of the checkpoint */
@@ -187,7 +188,8 @@ char *colo_device_digest(Error **errp);
 
 /* --------------------------------------------------------- colo-user.c */
 
-void colo_user_begin(void);                /* BQL */
+/* False if a device insists on discarding RAM. BQL. */
+bool colo_user_begin(Error **errp);
 void colo_user_end(void);                  /* BQL */
 /* Secondary: the guest that may have ended itself is gone. BQL. */
 void colo_user_guest_replaced(void);

@@ -26,7 +26,6 @@
 
 static VMChangeStateEntry *state_handler;
 static Notifier powerdown_notifier;
-static bool discard_disabled;
 static ShutdownCause guest_end;    /* how the guest ended itself, or NONE */
 
 /* ------------------------------------------------------ what is refused */
@@ -117,14 +116,19 @@ static void reset(void *opaque)
     }
 }
 
-void colo_user_begin(void)
+bool colo_user_begin(Error **errp)
 {
+    if (ram_block_discard_disable(true)) {
+        error_setg(errp, "COLO: a device of this VM discards guest RAM "
+                   "(virtio-mem, for example); remove it to protect the VM");
+        return false;
+    }
     guest_end = SHUTDOWN_CAUSE_NONE;
-    discard_disabled = ram_block_discard_disable(true) == 0;
     state_handler = qemu_add_vm_change_state_handler(state_changed, NULL);
     powerdown_notifier.notify = powerdown;
     qemu_register_powerdown_notifier(&powerdown_notifier);
     qemu_register_reset(reset, NULL);
+    return true;
 }
 
 void colo_user_end(void)
@@ -132,9 +136,7 @@ void colo_user_end(void)
     qemu_unregister_reset(reset, NULL);
     notifier_remove(&powerdown_notifier);
     qemu_del_vm_change_state_handler(state_handler);
-    if (discard_disabled) {
-        ram_block_discard_disable(false);
-    }
+    ram_block_discard_disable(false);
     if (guest_end != SHUTDOWN_CAUSE_NONE) {
         qemu_system_shutdown_request(guest_end);
         guest_end = SHUTDOWN_CAUSE_NONE;

@@ -262,13 +262,16 @@ bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp)
         return false;
     }
     s->ram = colo_ram_new(errp);
-    if (!s->ram) {
+    if (!s->ram || !colo_user_begin(errp)) {
+        g_clear_pointer(&s->ram, colo_ram_free);
         colo_channel_free(channel);
         return false;
     }
     s->role = role;
     channel->give_up = colo_session_give_up;
     colo_page_set_init(&s->dirty, colo_ram_page_limits(s->ram),
+                       colo_ram_block_count(s->ram));
+    colo_page_set_init(&s->recent, colo_ram_page_limits(s->ram),
                        colo_ram_block_count(s->ram));
     s->device = g_byte_array_new();
     s->own_device = g_byte_array_new();
@@ -282,7 +285,6 @@ bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp)
     s->peer_paused = false;
     s->published = false;
     g_clear_pointer(&s->error_text, g_free);
-    colo_user_begin();
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->channel = channel;
         s->asks = (ColoAsks) {};
@@ -309,6 +311,7 @@ void colo_session_end(void)
     colo_channel_shutdown(channel);
     colo_channel_free(channel);
     colo_page_set_destroy(&s->dirty);
+    colo_page_set_destroy(&s->recent);
     colo_stage_destroy(&s->stage);
     g_clear_pointer(&s->device, g_byte_array_unref);
     g_clear_pointer(&s->own_device, g_byte_array_unref);
@@ -456,7 +459,8 @@ bool coroutine_fn colo_incoming_co(Error **errp)
     qemu_thread_join(&in.thread);
 
     survived = colo_session.secondary.state == COLO_S_TAKEN_OVER;
-    if (!survived) {
+    if (!survived &&
+        colo_session.secondary.cause != COLO_CAUSE_GUEST_SHUTDOWN) {
         error_setg(errp, "this COLO secondary has ended without taking "
                    "over (%s%s%s)",
                    colo_cause_name(colo_session.secondary.cause),

@@ -32,8 +32,8 @@ int colo_incoming_prepare(void);
 
 /*
  * Secondary: first copy loaded. Yields until the end of COLO. True when
- * this side took over and its guest has the state it shall keep; false with
- * @errp when it must not run.
+ * this side took over and its guest has the state it shall keep; false when
+ * it must not run, with @errp unless it ends because the guest has ended.
  */
 bool coroutine_fn colo_incoming_co(Error **errp);
 
