@@ -106,6 +106,14 @@ unpack_base() {
             "give a QEMU 10.0.x source, or none to have one fetched"
         ;;
     esac
+    # Debian's orig tarball has no Python wheels, and Debian's own changes,
+    # which do without them, are not in it.
+    if grep -qs '^pycotap' "$base.new/pythondeps.toml" &&
+        ! ls "$base.new"/python/wheels/pycotap* > /dev/null 2>&1; then
+        rm -rf "$base.new"
+        die "$origin lacks what QEMU's configure needs (pycotap)" \
+            "give the .dsc of the same package, its files beside it"
+    fi
     rm -rf "$base"
     mv "$base.new" "$base"
     rm -f "$state/src-of"

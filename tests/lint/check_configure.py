@@ -286,6 +286,12 @@ def check_what_is_no_source_is_refused():
         yield from refused(t.configure(), "no QEMU source")
 
 
+def check_half_a_source_package_is_refused():
+    with toy() as t:
+        write(t.base / "pythondeps.toml", 'pycotap = { installed = "1" }\n')
+        yield from refused(t.configure(), "pycotap", ".dsc")
+
+
 def check_unknown_options_are_refused():
     with toy() as t:
         yield from refused(t.configure("--enable-warp"), "--enable-warp",
