@@ -34,6 +34,9 @@ static const struct {
       "RDMA channels cannot carry checkpoints" },
 };
 
+/* A new capability needs a decision whether it belongs into the list. */
+QEMU_BUILD_BUG_ON(MIGRATION_CAPABILITY__MAX != 22);
+
 bool colo_caps_check(const bool *caps, Error **errp)
 {
     if (!caps[MIGRATION_CAPABILITY_X_COLO]) {

@@ -25,6 +25,9 @@
 #include "system/runstate.h"
 #include "colo-session.h"
 
+/* Each of these can be left for RUN_STATE_COLO and entered from it. */
+QEMU_BUILD_BUG_ON(RUN_STATE__MAX != 16);
+
 static bool held;
 static RunState wanted = RUN_STATE_RUNNING;
 

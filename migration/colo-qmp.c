@@ -156,6 +156,9 @@ static void add_timings(ColoInfo *info, const ColoStats *stats)
     }
 }
 
+/* A new reason needs a member of ColoCheckpointCounts. */
+QEMU_BUILD_BUG_ON(COLO_REASON__MAX != 7);
+
 static ColoCheckpointCounts *checkpoint_counts(const uint64_t *taken)
 {
     ColoCheckpointCounts *c = g_new0(ColoCheckpointCounts, 1);

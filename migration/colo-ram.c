@@ -196,6 +196,9 @@ bool colo_ram_resize(ColoRam *ram, const ColoBlockInfo *table, Error **errp)
 
 /* --------------------------------------------------------- dirty pages */
 
+/* The log is moved in whole words. */
+QEMU_BUILD_BUG_ON(DIRTY_MEMORY_BLOCK_SIZE % BITS_PER_LONG);
+
 static void sync_block(ColoRam *ram, uint32_t i, ColoPageSet *set)
 {
     RAMBlock *rb = ram->blocks[i].rb;

@@ -145,6 +145,9 @@ void colo_user_end(void)
 
 /* --------------------------------------------------- the guest ends itself */
 
+/* A new cause needs a decision whose doing it is. */
+QEMU_BUILD_BUG_ON(SHUTDOWN_CAUSE__MAX != 11);
+
 static bool is_guests_own(ShutdownCause cause)
 {
     return cause == SHUTDOWN_CAUSE_GUEST_SHUTDOWN ||

@@ -339,6 +339,10 @@ static void session_run(void (*run)(void))
     }
 }
 
+/* Net filters and colo-compare of the base source know these numbers. */
+QEMU_BUILD_BUG_ON(COLO_EVENT_NONE != 0 || COLO_EVENT_CHECKPOINT != 1 ||
+                  COLO_EVENT_FAILOVER != 2);
+
 /* What the QEMUFile has read ahead belongs to us. */
 static void take_over_buffer(QEMUFile *f)
 {
