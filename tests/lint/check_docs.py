@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the documentation names is there: files, sections, fault points."""
+
+import posixpath
+import re
+
+import repo
+
+LINK = re.compile(r"\[[^\]\[]*\]\(([^)\s]+)\)")
+ELSEWHERE = re.compile(r"^[a-z]+:")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def pages():
+    return [name for name in repo.all_files() if name.endswith(".md")]
+
+
+def prose(name):
+    """The page without its blocks of code; line numbers do not matter."""
+    return FENCE.sub("", repo.text(name))
+
+
+def anchors(name):
+    """The names under which the sections of a page can be linked to."""
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", prose(name), re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        found.add(re.sub(r"[^\w\- ]", "", words).strip().replace(" ", "-"))
+    return found
+
+
+def check_links_lead_somewhere():
+    there = set(repo.all_files()) | {"COPYING"}
+    for name in pages():
+        for link in LINK.findall(prose(name)):
+            if ELSEWHERE.match(link):
+                continue
+            path, _, section = link.partition("#")
+            target = posixpath.normpath(posixpath.join(
+                posixpath.dirname(name), path)) if path else name
+            if target not in there:
+                yield f"{name}: links to {link}, which does not exist"
+            elif section and section not in anchors(target):
+                yield f"{name}: {target} has no section #{section}"
+
+
+def check_every_page_is_in_the_index():
+    index = repo.text("docs/index.md")
+    for name in pages():
+        if name.startswith("docs/") and name != "docs/index.md" and \
+                f"({name[len('docs/'):]})" not in index:
+            yield f"docs/index.md: says nothing of {name}"
+
+
+def check_fault_points_are_explained():
+    source = repo.text("migration/colo-fault.c")
+    points = set(re.findall(r'"([ps]-[a-z-]+)"', source))
+    rows = set(re.findall(r"^\| `([ps]-[a-z-]+)` \|",
+                          repo.text("docs/testing.md"), re.MULTILINE))
+    for point in sorted(points ^ rows):
+        where = "docs/testing.md" if point in points else "colo-fault.c"
+        yield f"{where}: has no fault point {point}"
+
+
+def check_parameters_are_explained():
+    schema = repo.text("qapi/colo.json")
+    body = schema.split("{ 'struct': 'ColoParameters'")[1].split("##")[0]
+    guide = repo.text("docs/user-guide.md")
+    for name in re.findall(r"'\*([a-z-]+)'", body):
+        if f"| `{name}` |" not in guide:
+            yield f"docs/user-guide.md: does not explain {name}"
+
+
+def check_commands_are_explained():
+    guide = repo.text("docs/user-guide.md")
+    for name in re.findall(r"^{ '(?:command|event)': '([\w-]+)'",
+                           repo.text("qapi/colo.json"), re.MULTILINE):
+        if f"`{name}`" not in guide:
+            yield f"docs/user-guide.md: does not explain {name}"
+
+
+def check_causes_and_states_are_explained():
+    guide = repo.text("docs/user-guide.md")
+    causes = set(re.findall(r'\[COLO_CAUSE_\w+\] = "([a-z-]+)"',
+                            repo.text("migration/colo/machine-names.c")))
+    states = re.search(r"{ 'enum': 'ColoState',\s*'data': \[([^\]]*)\]",
+                       repo.text("qapi/colo.json"))
+    for name in sorted(causes - {"none"}) + re.findall(
+            r"'([a-z]+)'", states.group(1)):
+        if f"| `{name}` |" not in guide:
+            yield f"docs/user-guide.md: does not explain {name}"
