@@ -13,11 +13,7 @@ top=$(cd "$(dirname "$0")/.." && pwd -P)
 me=build
 . "$top/scripts/lib.sh"
 
-if [ -f "$build/configure.args" ]; then
-    "$top/configure" --again "$@"
-else
-    "$top/configure" --enable-faults "$@"
-fi
+"$top/configure" --again "$@"
 
 exec 9> "$build/.lock"
 flock 9

@@ -311,7 +311,7 @@ def check_options_for_qemu_pass_through():
         write(t.base / "configure",
               '#!/bin/sh\nprintf "%s\\n" "$@" > build.ninja\n', 0o755)
         yield from accepted(t.configure(
-            "--target-list=x86_64-softmmu,i386-softmmu", "--enable-faults",
+            "--target-list=x86_64-softmmu,i386-softmmu",
             "--", "--enable-vnc", "--extra-ldflags=-Wl,-z,now -lm"))
         given = (t.top / "build/qemu/build.ninja").read_text().splitlines()
         for option in ("--target-list=x86_64-softmmu,i386-softmmu",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the documentation names is there: files, sections, fault points."""
 
+import fnmatch
 import posixpath
 import re
 
@@ -89,3 +90,21 @@ def check_causes_and_states_are_explained():
             r"'([a-z]+)'", states.group(1)):
         if f"| `{name}` |" not in guide:
             yield f"docs/user-guide.md: does not explain {name}"
+
+
+def check_somebody_maintains_every_file():
+    patterns = re.findall(r"^F: (\S+)$", repo.text("MAINTAINERS"),
+                          re.MULTILINE)
+    names = repo.all_files() + ("COPYING",)
+
+    def covers(pattern, name):
+        if pattern.endswith("/"):
+            return name.startswith(pattern)
+        return name.count("/") == pattern.count("/") and \
+            fnmatch.fnmatch(name, pattern)
+    for pattern in patterns:
+        if not any(covers(pattern, name) for name in names):
+            yield f"MAINTAINERS: nothing matches {pattern}"
+    for name in names:
+        if not any(covers(pattern, name) for pattern in patterns):
+            yield f"MAINTAINERS: nobody looks after {name}"
