@@ -18,6 +18,8 @@ from colo.traffic import Client
 from colo.vm import VM, Spec
 
 DELAY_MS = 200
+DISK_BYTES = 64 << 20
+LOAD_SECTOR = DISK_BYTES // 2 // 512    # where the guest's disk load begins
 INTERVALS_S = 5 * DELAY_MS / 1000
 
 
@@ -332,7 +334,7 @@ def io_error_stop(context: Context) -> None:
     disks = [os.path.join(context.run_dir, f"{n}.raw") for n in "ps"]
     for path in disks:
         with open(path, "wb") as file:
-            file.truncate(64 << 20)
+            file.truncate(DISK_BYTES)
     device = ["-device", "virtio-blk-pci,drive=top,werror=stop"]
     pair = context.booted_pair(
         delay_ms=DELAY_MS,
@@ -340,12 +342,13 @@ def io_error_stop(context: Context) -> None:
             "-blockdev", f"driver=file,node-name=image,filename={disks[0]}",
             "-blockdev", "driver=blkdebug,node-name=top,image=image,"
             "inject-error.0.event=none,inject-error.0.iotype=write,"
-            "inject-error.0.once=on", *device],
+            f"inject-error.0.sector={LOAD_SECTOR},inject-error.0.once=on",
+            *device],
         extra_secondary=["-blockdev", f"driver=file,node-name=top,filename="
                          f"{disks[1]}", *device])
     pair.protect()
     client = context.client("echo")
-    client.control("DISK WRITE 2 4")
+    client.post("control DISK WRITE 2 4")
     procs.wait_until(lambda: pair.p.runstate() == "io-error", 15,
                      "the I/O error stopping the guest")
     time.sleep(INTERVALS_S)
@@ -354,5 +357,6 @@ def io_error_stop(context: Context) -> None:
           f"the stop was undone: {pair.p.runstate()}")
     context.step(f"secondary: {status.describe(pair.secondary())}")
     pair.p.qmp.cmd("cont")
+    check(client.answer()["answer"] == "OK", "the write after `cont`")
     still_protected(context, pair)
     kill_and_verify(context, pair, client)

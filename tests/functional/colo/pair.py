@@ -61,6 +61,7 @@ class Pair:
         self._fd: Optional[socket.socket] = None
         self.p: vm.VM = self._make_primary()
         self.s: Optional[vm.VM] = None
+        self._listen = ""
         self._before = ""       # filter of a former secondary that stays
 
     # -- command lines ---------------------------------------------------
@@ -88,7 +89,9 @@ class Pair:
         if self.config.network:
             argv += self.proxy.secondary_argv()
         argv += self.disk.secondary_argv()
-        argv += ["-incoming", self._incoming_uri(fds)]
+        self._listen = self._incoming_uri(fds)
+        # Some capabilities must be known before the secondary listens.
+        argv += ["-incoming", "defer" if self._defers() else self._listen]
         return self._add(name, argv + self.config.extra_secondary, fds)
 
     def _add(self, name: str, argv: List[str],
@@ -97,6 +100,9 @@ class Pair:
                         fds)
         self.machines.append(machine)
         return machine
+
+    def _defers(self) -> bool:
+        return bool(self.config.capabilities or self.config.parameters)
 
     def _incoming_uri(self, fds: List[int]) -> str:
         if self.config.channel == "fd":
@@ -155,6 +161,9 @@ class Pair:
             machine.qmp.cmd("migrate-set-parameters", parameters)
             if self.config.limits and self.ours:
                 machine.qmp.cmd("colo-set-parameters", self.config.limits)
+        if self._defers():
+            self.secondary().qmp.cmd("migrate-incoming",
+                                     {"uri": self._listen})
 
     def protect(self, timeout_s: float = 60.0) -> None:
         """Bring the guest under protection and wait until it is."""
@@ -227,7 +236,9 @@ class Pair:
         self.disk.primary_failover(self.p.qmp)
         if self.config.network:
             self.proxy.primary_failover(self.p.qmp)
-        self.p.qmp.cmd("x-colo-lost-heartbeat")
+        # A secondary that gave up its claim lets the primary go by itself.
+        if status.query(self.p)["state"] not in status.ALONE:
+            self.p.qmp.cmd("x-colo-lost-heartbeat")
 
     # -- protection again ------------------------------------------------
 

@@ -97,7 +97,8 @@ def stops(primary: vm.VM, since: int = 0) -> List[Tuple[float, float]]:
 def wait_lost(survivor: vm.VM, ours: bool, timeout_s: float) -> None:
     """Until the survivor has noticed that its peer is gone."""
     if ours:
-        procs.wait_until(lambda: query(survivor)["state"] in LOST, timeout_s,
+        procs.wait_until(lambda: query(survivor)["state"] in LOST + ALONE,
+                         timeout_s,
                          f"{survivor.name} noticing that its peer is lost")
     else:
         survivor.qmp.wait_event("COLO_EXIT", timeout_s)

@@ -36,8 +36,16 @@ class Client:
 
     def ask(self, command: str) -> Dict[str, Dict[str, Any]]:
         """Send a command; figures by workload."""
+        self.post(command)
+        return self._answer()
+
+    def post(self, command: str) -> None:
+        """Send a command whose answer is taken later, by `answer()`."""
         assert self._process.stdin is not None
         self._process.stdin.write(command.encode() + b"\n")
+
+    def answer(self) -> Dict[str, Any]:
+        """The answer to a command that was posted."""
         return self._answer()
 
     def mark(self) -> None:
