@@ -171,8 +171,11 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
         colo_fault("p-stopped");
         return COLO_EV__MAX;
     case COLO_ACT_GUEST_RUN:
+        phase_us = colo_now_us();
         colo_need_bql();
         colo_guest_run();
+        colo_stats_note(&s->stats, COLO_PHASE_RESUME, s->primary.epoch,
+                        phase_us);
         pause_over(s->primary.epoch);
         return COLO_EV__MAX;
     case COLO_ACT_CAPTURE:

@@ -176,11 +176,15 @@ static void guest_run(void)
 {
     ColoSession *s = &colo_session;
 
+    int64_t begin_us = colo_now_us();
+
     colo_need_bql();
     colo_guest_force_run(s->peer_paused);
     if (s->peer_paused && s->secondary.state == COLO_S_TAKEN_OVER) {
         colo_guest_run();                /* as paused */
     }
+    colo_stats_note(&s->stats, COLO_PHASE_RESUME, s->secondary.epoch,
+                    begin_us);
     if (stopped_us) {
         colo_stats_note(&s->stats, COLO_PHASE_PAUSE, s->secondary.epoch,
                         stopped_us);

@@ -19,6 +19,7 @@ const char *colo_phase_name(ColoPhase phase)
         [COLO_PHASE_RECEIVED] = "received",
         [COLO_PHASE_LOADED] = "loaded",
         [COLO_PHASE_RELEASE] = "release",
+        [COLO_PHASE_RESUME] = "resume",
         [COLO_PHASE_COLLECT] = "collect",
         [COLO_PHASE_RECEIVE] = "receive",
         [COLO_PHASE_APPLY] = "apply",

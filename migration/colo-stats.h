@@ -19,6 +19,7 @@ typedef enum ColoPhase {
     COLO_PHASE_RECEIVED,       /* P: END to RECEIVED */
     COLO_PHASE_LOADED,         /* P: RECEIVED to LOADED */
     COLO_PHASE_RELEASE,        /* P: held output leaves */
+    COLO_PHASE_RESUME,         /* both: letting the guest go */
     COLO_PHASE_COLLECT,        /* S: own state, dirty pages, hashes */
     COLO_PHASE_RECEIVE,        /* S: STATE to END */
     COLO_PHASE_APPLY,          /* S: the transaction */
