@@ -18,6 +18,7 @@ build: ## configure if needed, then build the emulator and tools into build/
 
 demo: ## watch a protected guest survive its primary (sets everything up first)
 	@scripts/build.sh --install-deps
+	@tests/guest/build.sh
 	@$(PYTHON) tests/functional/demo.py
 
 check: ## run every test (sets everything up first)
@@ -46,6 +47,7 @@ fuzz: ## fuzz for long: make fuzz [FUZZ_TIME_S=600]
 
 bench: ## measure: make bench [BENCH_ARGS="--reference QEMU"]
 	@scripts/build.sh --install-deps
+	@tests/guest/build.sh
 	@$(PYTHON) tests/bench/run.py $(BENCH_ARGS)
 
 series: ## write our work as patches for git am, and prove them

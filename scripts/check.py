@@ -3,8 +3,8 @@
 
 Each stage is a list of commands.  A command reports in one of three ways:
 
-- core:   meson's test log of the sanitized build of the core; the cases are
-          the TAP lines which each test program printed;
+- core:   meson's test log of a build of the core, with or without
+          sanitizers; the cases are the TAP lines of each test program;
 - runner: the last line `N passed, N failed, N skipped` of one of our runners;
 - step:   its exit status, as one case (building QEMU, packing the guest).
 
@@ -27,7 +27,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
 RESULTS = BUILD / "results"
-CORE = BUILD / "core-asan"
+VARIANTS = {"core": "none", "core-asan": "address,undefined",
+            "core-tsan": "thread"}
 PYTHON = "/usr/bin/python3"
 
 TOTAL_LIMIT_S = 35 * 60
@@ -67,8 +68,8 @@ class Count:
                 f"{self.skipped} skipped")
 
 
-def core_stage(suite, limit_s):
-    return [Command("core", [suite], limit_s)]
+def core_stage(suite, limit_s, variant="core-asan"):
+    return [Command("core", [suite, variant], limit_s)]
 
 
 def runner(path, limit_s, needs=()):
@@ -80,7 +81,8 @@ KERNEL = "build/guest/vmlinuz"
 
 STAGES = {
     "unit": core_stage("unit", 120),
-    "sim": core_stage("sim", 300),
+    # Without a sanitizer it tries far more schedules in the same time.
+    "sim": core_stage("sim", 300, "core") + core_stage("sim", 300),
     "fuzz": core_stage("fuzz", 120)
     + [Command("runner", ["scripts/fuzz.sh", "--smoke"], 240)],
     "lint": runner("tests/lint/run.py", 180),
@@ -189,14 +191,19 @@ def run_runner(command, log, limit_s):
     return count
 
 
-def core_setup(log):
-    """Configure and build the sanitized core; returns the failure, if any."""
-    print("  building the core with ASan and UBSan", flush=True)
+def core_setup(variant, log):
+    """Configure and build one variant of the core.
+
+    Returns the failure, if any.
+    """
+    sanitizer = VARIANTS[variant]
+    core = str(BUILD / variant)
+    print(f"  building the core (sanitizer: {sanitizer})", flush=True)
     steps = []
-    if not (CORE / "build.ninja").exists():
-        steps.append(["meson", "setup", str(CORE), str(TOP),
-                      "-Db_sanitize=address,undefined"])
-    steps.append(["ninja", "-C", str(CORE)])
+    if not (BUILD / variant / "build.ninja").exists():
+        steps.append(["meson", "setup", core, str(TOP),
+                      f"-Db_sanitize={sanitizer}"])
+    steps.append(["ninja", "-C", core])
     for argv in steps:
         lines, status = run(argv, log, 300, echo=False)
         if status != 0:
@@ -205,9 +212,9 @@ def core_setup(log):
     return None
 
 
-def core_tests(suite):
+def core_tests(core, suite):
     """Names of the tests whose programs are built from tests/SUITE."""
-    text = subprocess.run(["meson", "introspect", "--tests", str(CORE)],
+    text = subprocess.run(["meson", "introspect", "--tests", str(core)],
                           check=True, capture_output=True, text=True).stdout
     place = f"/tests/{suite}/"
     return sorted({test["name"] for test in json.loads(text)
@@ -216,19 +223,20 @@ def core_tests(suite):
 
 def run_core(command, log, limit_s):
     count = Count()
-    suite = command.argv[0]
-    failure = core_setup(log)
+    suite, variant = command.argv
+    core = BUILD / variant
+    failure = core_setup(variant, log)
     if failure:
         count.fail(failure)
         return count
-    names = core_tests(suite)
+    names = core_tests(core, suite)
     if not names:
         count.fail(f"tests/{suite}: no tests")
         return count
-    argv = ["meson", "test", "-C", str(CORE), "--no-rebuild",
+    argv = ["meson", "test", "-C", str(core), "--no-rebuild",
             "--print-errorlogs", "--logbase", suite, *names]
     _, status = run(argv, log, limit_s)
-    report = CORE / "meson-logs" / f"{suite}.json"
+    report = core / "meson-logs" / f"{suite}.json"
     for line in report.read_text().splitlines() if report.exists() else ():
         count.add(count_core_test(json.loads(line)))
     if status != 0 and count.failed == 0:
