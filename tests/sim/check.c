@@ -9,7 +9,8 @@
  *   half-applied      no guest runs, or survives, inside a transaction; what
  *                     was applied is what was cut, what was rolled back is
  *                     what was there before
- *   order             an output leaves at most once, in order
+ *   order             an output leaves at most once, in order, and before
+ *                     the guest runs in the next epoch
  *   no-timer          who waits for the peer has an armed timer
  *   wait-limit        no wait is longer than its limit
  *   bounds            queues and staging stay within theirs
@@ -113,9 +114,10 @@ void sim_check_survivor_p(SimWorld *w)
 {
     SimPrimarySide *p = &w->p;
 
-    if (w->s.taken_over) {
+    if (w->s.taken_over || (!p->failovers && sim_s_claims(w))) {
         sim_broken(w, "one-active", "the primary goes on beside the "
-                   "secondary");
+                   "secondary (%s)",
+                   colo_secondary_state_name(w->s.machine.state));
     }
     for (unsigned id = 1; id < SIM_REQUESTS; id++) {
         if (w->seen_flag[id] &&

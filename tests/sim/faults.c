@@ -66,9 +66,21 @@ static void plan_one(SimWorld *w, SimFault *f)
 
 void sim_faults_plan(SimWorld *w)
 {
+    bool only_limits = sim_chance(w, 16);   /* must not end anything */
+
     w->fault_count = sim_pick(w, SIM_FAULTS_MAX + 1);
+    if (only_limits) {
+        w->haste = 0;
+        w->quiet = sim_chance(w, 2);
+    }
     for (unsigned i = 0; i < w->fault_count; i++) {
         plan_one(w, &w->faults[i]);
+        if (only_limits) {
+            w->faults[i].type = sim_chance(w, 2) ? SIM_FAULT_LIMITS_P
+                                                 : SIM_FAULT_LIMITS_S;
+            w->faults[i].trigger = SIM_AT_STEP;
+            w->faults[i].at = sim_pick(w, w->horizon);
+        }
     }
 }
 
@@ -206,9 +218,10 @@ static void set_limits(SimWorld *w, bool primary, unsigned detail)
 {
     ColoLimits limits = w->p.machine.limits;
 
-    limits.step_limit_ms = 30 + detail % 60;
-    limits.heartbeat_ms = 5 + detail / 64 % 60;
-    limits.checkpoint_delay_ms = 20 + detail / 4096 % 100;
+    /* tight or wide, so that one often follows the other */
+    limits.step_limit_ms = (detail & 1 ? 30 : 130) + detail / 2 % 32;
+    limits.heartbeat_ms = 5 + detail / 128 % 128;
+    limits.checkpoint_delay_ms = 20 + detail / 16384 % 512;
     if (primary) {
         colo_primary_set_limits(&w->p.machine, &limits, w->now_ms);
         w->p.node.heard_ms = w->now_ms;

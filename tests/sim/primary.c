@@ -199,6 +199,11 @@ static void execute_plain(SimWorld *w, const ColoAction *a)
         p->node.guest_runs = false;
         break;
     case COLO_ACT_GUEST_RUN:
+        if (p->machine.state == COLO_P_RUNNING && p->held_count &&
+            p->held[0].epoch < p->machine.epoch) {
+            sim_broken(w, "order", "the guest runs before its output of the "
+                       "last epoch was released");
+        }
         p->node.guest_runs = !w->guest_gone;
         break;
     case COLO_ACT_RELEASE_OUTPUT:
