@@ -108,3 +108,11 @@ def check_somebody_maintains_every_file():
     for name in names:
         if not any(covers(pattern, name) for pattern in patterns):
             yield f"MAINTAINERS: nobody looks after {name}"
+
+
+def check_phases_are_explained():
+    guide = repo.text("docs/user-guide.md")
+    for name in re.findall(r'\[COLO_PHASE_\w+\] = "([a-z-]+)"',
+                           repo.text("migration/colo-stats.c")):
+        if f"`{name}`" not in guide:
+            yield f"docs/user-guide.md: does not explain the phase {name}"
