@@ -4,6 +4,8 @@
 import fnmatch
 import posixpath
 import re
+import subprocess
+import sys
 
 import repo
 
@@ -116,3 +118,35 @@ def check_phases_are_explained():
                            repo.text("migration/colo-stats.c")):
         if f"`{name}`" not in guide:
             yield f"docs/user-guide.md: does not explain the phase {name}"
+
+
+def check_hooks_page_names_what_each_patch_touches():
+    page = repo.text("docs/hooks.md")
+    for name in repo.all_files():
+        if not repo.PATCHES.match(name):
+            continue
+        title = posixpath.basename(name)[:-len(".patch")]
+        section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+        row = re.search(r"^\| touches \|(.*)\|$", section, re.MULTILINE)
+        said = set(re.findall(r"`([^`]+)`", row.group(1))) if row else set()
+        done = set(re.findall(r"^diff --git a/(\S+)", repo.text(name),
+                              re.MULTILINE))
+        for target in sorted(said ^ done):
+            yield f"docs/hooks.md: {title} and {target}"
+
+
+def cases_of(suite):
+    """The names that the suite's --list shows."""
+    lines = subprocess.run(
+        [sys.executable, f"tests/{suite}/run.py", "--list"], cwd=repo.TOP,
+        check=True, capture_output=True, text=True).stdout.splitlines()
+    return {line.split()[1] for line in lines}
+
+
+def check_proofs_of_hooks_exist():
+    cases = cases_of("functional") | cases_of("qtest")
+    for row in re.findall(r"^\| proof \|(.*)\|$", repo.text("docs/hooks.md"),
+                          re.MULTILINE):
+        for proof in re.findall(r"`([a-z]\w+_\w+)`", row):
+            if proof not in cases:
+                yield f"docs/hooks.md: there is no test {proof}"
