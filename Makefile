@@ -6,8 +6,8 @@
 PYTHON = /usr/bin/python3
 CHECK = scripts/check.sh
 
-.PHONY: help build demo check check-unit check-sim check-fuzz check-lint \
-        check-qtest check-functional fuzz bench series clean
+.PHONY: help build demo check check-unit check-sim check-fuzz check-tsan \
+        check-lint check-qtest check-functional fuzz bench series clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | \
@@ -32,6 +32,9 @@ check-sim: ## simulator: two cores, crashes and delays everywhere
 
 check-fuzz: ## short fuzz run of every decoder, and the kept corpus
 	@$(CHECK) fuzz
+
+check-tsan: ## unit tests and simulator under ThreadSanitizer (not in check)
+	@$(CHECK) tsan
 
 check-lint: ## house rules, the series of hooks, configure's own failures
 	@$(CHECK) lint
