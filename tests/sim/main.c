@@ -89,6 +89,42 @@ static void run_schedules(SimWorld *w, uint64_t base, uint64_t count,
     tap(!failed, "%" PRIu64 " schedules keep all invariants", count);
 }
 
+/* Not left to chance: before, and so after, each of the first actions. */
+static void run_every_action(SimWorld *w, SimCoverage *coverage)
+{
+    static const SimFaultType types[] = {
+        SIM_FAULT_CRASH_P, SIM_FAULT_CRASH_S, SIM_FAULT_CUT,
+        SIM_FAULT_RESET, SIM_FAULT_FREEZE_P, SIM_FAULT_FREEZE_S,
+        SIM_FAULT_QUIT_P, SIM_FAULT_QUIT_S, SIM_FAULT_GUEST_GONE,
+    };
+    enum { ACTIONS = 120, SEEDS = 4 };
+    unsigned last = G_N_ELEMENTS(types) * 2 * ACTIONS * SEEDS;
+    unsigned count = 0;
+    unsigned failed = 0;
+
+    for (unsigned i = 0; i < last && failed < 5; i++) {
+        SimFault f = {
+            .type = types[i % G_N_ELEMENTS(types)],
+            .trigger = i / G_N_ELEMENTS(types) % 2 ? SIM_AT_P_ACTION
+                                                   : SIM_AT_S_ACTION,
+            .at = i / G_N_ELEMENTS(types) / 2 % ACTIONS,
+            .detail = i,
+        };
+        SimOptions options = { .coverage = coverage, .only = &f };
+
+        if (!sim_run(w, 1 + i * SEEDS / last, &options)) {
+            printf("# %s before action %u of %s, seed %" PRIu64 ": %s: %s\n",
+                   sim_fault_name(f.type), f.at,
+                   f.trigger == SIM_AT_P_ACTION ? "P" : "S", w->seed,
+                   w->broken, w->detail);
+            failed++;
+        }
+        count += w->faults[0].done;
+    }
+    tap(!failed && count > 8000, "%u faults, before each action of either side",
+        count);
+}
+
 static void print_coverage(const SimCoverage *c)
 {
     printf("# %" PRIu64 " steps, %" PRIu64 " checkpoints, %" PRIu64
@@ -188,6 +224,7 @@ static void run_all(SimWorld *w, uint64_t base, uint64_t count,
         }
     }
     run_schedules(w, base, count, &coverage, program);
+    run_every_action(w, &coverage);
     print_coverage(&coverage);
     if (count >= 10000) {
         check_coverage(&coverage);

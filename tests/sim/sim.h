@@ -340,6 +340,7 @@ typedef struct SimOptions {
     unsigned breakage;          /* COLO_BREAK_* for both machines */
     bool trace;
     SimCoverage *coverage;      /* added to */
+    const SimFault *only;       /* this fault alone, in a prompt schedule */
 } SimOptions;
 
 /* Run one schedule; false: w->broken and w->detail say what. */

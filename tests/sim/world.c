@@ -311,6 +311,7 @@ static void one_move(SimWorld *w)
 static void settle(SimWorld *w)
 {
     w->settling = true;
+    w->horizon = w->step;
     w->goal_id = MIN(w->sent_id + 3, SIM_REQUESTS - 1);
     for (unsigned i = 0; i < w->fault_count; i++) {
         w->faults[i].done = true;
@@ -354,6 +355,13 @@ static void start(SimWorld *w, uint64_t seed, const SimOptions *options)
     sim_order(&w->p.node, COLO_EV_START);
     sim_order(&w->s.node, COLO_EV_START);
     sim_faults_plan(w);
+    if (options->only) {
+        w->haste = 0;
+        w->quiet = false;
+        w->horizon = 2000;
+        w->fault_count = 1;
+        w->faults[0] = *options->only;
+    }
 }
 
 bool sim_run(SimWorld *w, uint64_t seed, const SimOptions *options)
@@ -362,7 +370,8 @@ bool sim_run(SimWorld *w, uint64_t seed, const SimOptions *options)
     while (!w->broken && !sim_check_end(w)) {
         if (!w->settling) {
             sim_faults_strike(w);
-            if (w->step >= w->horizon) {
+            if (w->step >= w->horizon ||
+                (options->only && w->faults[0].done)) {
                 settle(w);
             }
         }
