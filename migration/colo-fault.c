@@ -91,8 +91,8 @@ void qmp_x_colo_fault(const char *point, const char *action, bool has_skip,
 void qmp_x_colo_fault(const char *point, const char *action, bool has_skip,
                       uint32_t skip, Error **errp)
 {
-    error_setg(errp, "This build has no fault points; run configure with "
-               "--enable-faults");
+    error_setg(errp, "This build has no fault points; run configure without "
+               "--disable-faults");
 }
 
 #endif

@@ -5,15 +5,18 @@
  * Device state is exchanged in the form of one build of one machine type, at
  * every checkpoint. So the two sides must be the same build with the same
  * machine; anything else is refused before protection begins, naming both.
+ * Builds of the same version are told apart by a digest of COLO's sources,
+ * which migration/meson.build computes.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/guest-random.h"
 #include "qemu-version.h"
 #include "hw/boards.h"
+#include "migration/colo-build-id.h"
 #include "colo-session.h"
 
-#define THIS_BUILD "QEMU " QEMU_FULL_VERSION
+#define THIS_BUILD "QEMU " QEMU_FULL_VERSION " colo " COLO_BUILD_ID
 
 static const char *machine_name(void)
 {

@@ -39,6 +39,34 @@ static ColoEvent execute_list(const ColoSide *side, const ColoActions *acts,
     return result;
 }
 
+/*
+ * Sending has failed. What the peer said before it closed may still be there
+ * to read, and a word of farewell tells more than a closed channel.
+ */
+static ColoEvent last_words(const ColoSide *side, ColoIo io)
+{
+    ColoEvent lost = { .type = COLO_EV_PEER_LOST,
+                       .cause = colo_io_cause(io) };
+
+    while (io == COLO_IO_CLOSED) {
+        ColoEvent ev = { .type = COLO_EV_MESSAGE };
+        ColoFrame f;
+
+        if (colo_channel_next(colo_session.channel, &f, colo_now_ms(),
+                              NULL) != COLO_IO_OK ||
+            side->take_frame(&f, &ev, NULL) != COLO_IO_OK) {
+            break;
+        }
+        if (f.type == COLO_MSG_GOODBYE || f.type == COLO_MSG_FAILED ||
+            f.type == COLO_MSG_REFUSE) {
+            ev.msg = f.type;
+            ev.epoch = f.epoch;
+            return ev;
+        }
+    }
+    return lost;
+}
+
 void colo_side_feed(const ColoSide *side, ColoEvent ev)
 {
     while (ev.type != COLO_EV__MAX) {
@@ -54,8 +82,7 @@ void colo_side_feed(const ColoSide *side, ColoEvent ev)
             if (ev.type != COLO_EV__MAX) {
                 colo_side_feed(side, ev);
             }
-            ev = (ColoEvent) { .type = COLO_EV_PEER_LOST,
-                               .cause = colo_io_cause(io) };
+            ev = last_words(side, io);
         }
     }
     colo_drop_bql();
@@ -121,6 +148,7 @@ static void answer_asks(const ColoSide *side)
         colo_side_feed(side, (ColoEvent) { .type = COLO_EV_FAILOVER });
     }
     if (asks.quit) {
+        colo_session.quitting = true;
         colo_side_feed(side, (ColoEvent) { .type = COLO_EV_QUIT });
     }
 }

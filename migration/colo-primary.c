@@ -248,6 +248,17 @@ static ColoIo take_ready(const ColoFrame *f, GByteArray *in, Error **errp)
     return io;
 }
 
+static uint64_t peer_page_count(void)
+{
+    ColoSession *s = &colo_session;
+    uint64_t pages = 0;
+
+    for (guint i = 0; i < s->peer_runs->len; i++) {
+        pages += g_array_index(s->peer_runs, ColoRun, i).count;
+    }
+    return pages;
+}
+
 static ColoIo take_dirty(const ColoFrame *f, GByteArray *in, Error **errp)
 {
     ColoSession *s = &colo_session;
@@ -275,20 +286,15 @@ static ColoIo take_dirty(const ColoFrame *f, GByteArray *in, Error **errp)
     if (s->primary.state != COLO_P_REQUESTED) {
         return COLO_IO_OK;           /* the machine will refuse it */
     }
+    if ((peer_page_count() + pages) * colo_ram_page_bytes() >
+        colo_ram_bytes(s->ram)) {
+        error_setg(errp, "the secondary lists more dirty pages than the "
+                   "guest has");
+        return COLO_IO_GARBAGE;
+    }
     g_array_append_vals(s->peer_runs, runs, count);
     g_byte_array_append(s->peer_hashes, in->data + head, in->len - head);
     return COLO_IO_OK;
-}
-
-static uint64_t peer_page_count(void)
-{
-    ColoSession *s = &colo_session;
-    uint64_t pages = 0;
-
-    for (guint i = 0; i < s->peer_runs->len; i++) {
-        pages += g_array_index(s->peer_runs, ColoRun, i).count;
-    }
-    return pages;
 }
 
 static ColoIo take_reply(const ColoFrame *f, GByteArray *in, Error **errp)

@@ -67,9 +67,9 @@ static bool check_limits(const ColoLimits *l, Error **errp)
         !check_range("min-gap", l->min_gap_ms, 0, 600 * 1000, errp)) {
         return false;
     }
-    if (l->heartbeat_ms * 2ull > l->step_limit_ms) {
-        error_setg(errp, "heartbeat is %u ms, but must not be more than half "
-                   "of step-limit, which is %u ms", l->heartbeat_ms,
+    if (l->heartbeat_ms * 2ull >= l->step_limit_ms) {
+        error_setg(errp, "heartbeat is %u ms, but must be less than half of "
+                   "step-limit, which is %u ms", l->heartbeat_ms,
                    l->step_limit_ms);
         return false;
     }

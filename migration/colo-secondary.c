@@ -384,7 +384,9 @@ static bool is_lost(void)
 
 static void set_limits(const ColoLimits *limits)
 {
-    colo_session.stage.limit_bytes = limits->staging_limit_bytes;
+    /* A page is staged once: what exceeds RAM is a peer gone wrong. */
+    colo_session.stage.limit_bytes = limits->staging_limit_bytes
+                                     ?: colo_ram_bytes(colo_session.ram);
     colo_secondary_set_limits(&colo_session.secondary, limits);
 }
 

@@ -80,7 +80,7 @@ typedef struct ColoSession {
     bool peer_paused;          /* S: the primary's guest is paused */
     ColoStats stats;
     char *error_text;          /* detail for the next cause */
-    bool published;            /* COLO_EXIT error was sent */
+    bool quitting;             /* this QEMU was told to exit */
 
     /* -- lock --------------------------------------------------------- */
     QemuMutex lock;

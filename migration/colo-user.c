@@ -5,9 +5,10 @@
  * On the primary, what changes the guest (stop, cont, reset, powerdown, an
  * I/O error stop, a panic) happens as ever and is then brought to the
  * secondary with a checkpoint at once. A stop or cont that falls into a
- * checkpoint takes effect at its end (colo-guest.c). On the secondary they are refused: its
- * guest follows the primary's. What a checkpoint cannot carry over (another
- * device, another migration, a snapshot loaded) is refused on both sides.
+ * checkpoint takes effect at its end (colo-guest.c). On the secondary they are
+ * refused: its guest follows the primary's. What a checkpoint cannot carry
+ * over (another device, another migration, a snapshot loaded) is refused on
+ * both sides.
  *
  * A guest that powers itself off ends on both sides: the primary tells the
  * secondary, and its own end waits until that is done. A secondary's guest

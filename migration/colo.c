@@ -224,9 +224,12 @@ static void fill_view(ColoSession *s, ColoView *v)
     v->checkpoint_count = s->stats.checkpoint_count;
     g_free(v->detail);
     v->detail = v->cause == COLO_CAUSE_NONE ? NULL : g_strdup(s->error_text);
-    v->remedy = colo_cause_remedy(v->cause, primary,
-                                  v->state == COLO_STATE_ALONE ||
-                                  v->state == COLO_STATE_DEAD);
+    /* However it came to it, the survivor is one by request. */
+    v->remedy = v->state == COLO_STATE_ALONE && !primary
+                ? colo_cause_remedy(COLO_CAUSE_REQUESTED, false, true)
+                : colo_cause_remedy(v->cause, primary,
+                                    v->state == COLO_STATE_ALONE ||
+                                    v->state == COLO_STATE_DEAD);
 }
 
 void colo_session_publish(bool event)
@@ -283,7 +286,7 @@ bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp)
     colo_hash_policy_init(&s->hash_policy);
     s->stats = (ColoStats) {};
     s->peer_paused = false;
-    s->published = false;
+    s->quitting = false;
     g_clear_pointer(&s->error_text, g_free);
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->channel = channel;
@@ -463,7 +466,7 @@ bool coroutine_fn colo_incoming_co(Error **errp)
     qemu_thread_join(&in.thread);
 
     survived = colo_session.secondary.state == COLO_S_TAKEN_OVER;
-    if (!survived &&
+    if (!survived && !colo_session.quitting &&
         colo_session.secondary.cause != COLO_CAUSE_GUEST_SHUTDOWN) {
         error_setg(errp, "this COLO secondary has ended without taking "
                    "over (%s%s%s)",
