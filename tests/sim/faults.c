@@ -105,6 +105,7 @@ void sim_p_is_gone(SimWorld *w)
 {
     w->must_survive_p = false;
     w->must_survive_s = sim_s_can_serve(w) && !w->p.parted &&
+                        w->s.node.result != SIM_RESULT_BROKEN &&
                         !w->s_quits && !w->guest_gone &&
                         w->p.machine.state != COLO_P_ALONE;
 }

@@ -148,7 +148,7 @@ static void collect(SimWorld *w, uint64_t epoch)
         sim_broken(w, "guest-state", "collect of a running guest");
     }
     if (w->collect_fails) {
-        w->collect_fails = false;
+        w->collect_fails = n->blocked = false;
         finish(n, SIM_RESULT_FAILED);
         return;
     }
