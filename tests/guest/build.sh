@@ -28,7 +28,7 @@ usage: build.sh [--full] [--out DIR] [--kernel-deb FILE] [--refresh]
 
   --full             build the guest with the drivers of real hardware too
                      (e1000, e1000e, rtl8139, ahci, usb): vmlinuz-full and
-                     initramfs-full.cpio.gz, from a package of about 70 MB
+                     initramfs-full.cpio.gz, from a package of 70 to 110 MB
   --out DIR          where the guest goes (default: build/guest)
   --kernel-deb FILE  use this linux-image package instead of downloading one
   --refresh          look for newer packages than those in the cache
@@ -58,19 +58,23 @@ while [ $# -gt 0 ]; do
 done
 
 case $flavour in
-cloud) metapackage=linux-image-cloud-amd64 suffix= lists=modules.list ;;
+cloud) metapackage=linux-image-cloud-amd64 suffix='' lists=modules.list ;;
 full) metapackage=linux-image-amd64 suffix=-full
       lists='modules.list modules-full.list' ;;
 esac
 
-for tool in gcc dpkg-deb gzip sha256sum; do
+for tool in gcc dpkg-deb gzip sha256sum flock; do
     command -v $tool >/dev/null || fail "$tool is missing;" \
-        "install the packages gcc libc6-dev dpkg gzip coreutils"
+        "install the packages gcc libc6-dev dpkg gzip coreutils util-linux"
 done
 
 mkdir -p "$cache" "$out/work/$flavour"
 out=$(cd "$out" && pwd)
 work=$out/work/$flavour
+
+# Two runs at once (check and demo, say) take turns.
+exec 9>"$out/work/lock"
+flock 9
 
 . "$here/fetch.sh"
 . "$here/pack.sh"
@@ -82,6 +86,7 @@ fi
 fetch_package busybox-static plain
 busybox_deb=$cache/$(cat "$cache/busybox-static.name")
 
+unpack_busybox
 unpack_kernel
 compile_daemon
 pack_initramfs

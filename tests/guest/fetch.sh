@@ -4,13 +4,15 @@
 # Part of build.sh: downloads packages into the cache with apt, from the
 # sources which the system is configured for. The system's package lists are
 # used when they are good enough; otherwise (never updated, outdated) fresh ones
-# are fetched into the cache. Nothing of the system is changed.
+# are fetched into the cache. Nothing of the system is changed. Variables not
+# set here come from build.sh:
+# shellcheck disable=SC2154,SC2086
 
 private_apt_options() {
-    lists=$cache/apt
-    mkdir -p "$lists/lists/partial" "$lists/archives/partial"
-    echo "-o Dir::State::Lists=$lists/lists -o Dir::Cache=$lists" \
-         "-o Dir::Cache::archives=$lists/archives -o APT::Sandbox::User="
+    own=$cache/apt
+    mkdir -p "$own/lists/partial" "$own/archives/partial"
+    echo "-o Dir::State::Lists=$own/lists -o Dir::Cache=$own" \
+         "-o Dir::Cache::archives=$own/archives -o APT::Sandbox::User="
 }
 
 # resolve APT_OPTIONS PACKAGE: the versioned kernel package that a metapackage
@@ -42,6 +44,16 @@ download() {
     mv "$cache/$2.name.new" "$cache/$2.name"
 }
 
+lists_fetched=no
+fetch_lists() {
+    say "fetching fresh package lists into the cache"
+    # shellcheck disable=SC2086
+    apt-get $options -q update >"$cache/apt.log" 2>&1 ||
+        fail "apt-get update failed, see $cache/apt.log;" \
+             "check the network and the apt sources"
+    lists_fetched=yes
+}
+
 # fetch_package PACKAGE KIND: as download, but only if needed.
 fetch_package() {
     name=$(cat "$cache/$1.name" 2>/dev/null || :)
@@ -53,12 +65,8 @@ fetch_package() {
              "elsewhere put $1 and a .name file into $cache"
     say "downloading $1"
     [ $refresh = no ] && download '' "$1" "$2" && return
-    say "fetching package lists (the system's have no usable $1)"
     options=$(private_apt_options)
-    # shellcheck disable=SC2086
-    apt-get $options -q update >"$cache/apt.log" 2>&1 ||
-        fail "apt-get update failed, see $cache/apt.log;" \
-             "check the network and the apt sources"
+    [ $lists_fetched = yes ] || fetch_lists
     download "$options" "$1" "$2" ||
         fail "cannot download $1, see $cache/apt.log; it is in Debian's" \
              "'main': check that your apt sources have it"

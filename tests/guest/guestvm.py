@@ -83,6 +83,9 @@ def command_line(arguments, ports, disk_path, log_path):
         "-append", append, "-netdev", f"user,id=net0{forwards}", "-device",
         nic + ",netdev=net0" + ("" if bus == "device" else ",romfile="),
     ]
+    if arguments.machine.startswith("q35") and disk.startswith("ide-"):
+        # SeaBIOS 1.16.2 waits 32 s for its first AHCI command on QEMU 10.
+        command += ["-bios", "qboot.rom"]
     if disk != "none":
         for controller in CONTROLLERS.get(disk.split(",")[0], ()):
             command += ["-device", controller]

@@ -153,6 +153,7 @@ def check_memory_dirtying(guest, command):
         expect(control.ask("DIRTYCHECK"), "OK 8")
         expect(control.ask("DIRTY 0"), "OK")
         expect(guestclient.fields(control.ask("DIRTYSTAT"))["span_mib"], "0")
+        assert "not enough free memory" in control.ask(f"{command} 1 60000")
 
 
 def check_sparse_dirtying(guest):

@@ -17,6 +17,7 @@
  */
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 #include "dirty.h"
@@ -29,6 +30,7 @@ enum {
     SLICE_US = 2000,
     CATCH_UP_MAX_US = 50000,
     SPAN_MAX_MIB = 65536,
+    LEAVE_FREE_MIB = 16,        /* for everything else in the guest */
 };
 
 static struct {
@@ -109,6 +111,15 @@ static void *dirty_run(void *opaque)
     }
 }
 
+static bool fits_into_memory(unsigned span_mib)
+{
+    struct sysinfo memory;
+
+    sysinfo(&memory);
+    return span_mib + LEAVE_FREE_MIB <=
+           ((uint64_t)memory.freeram * memory.mem_unit >> 20);
+}
+
 static void dirty_stop(void)
 {
     if (!dirty.running) {
@@ -137,10 +148,13 @@ const char *dirty_start(unsigned rate_mib_per_s, unsigned span_mib, bool full)
     if (!span_mib || span_mib > SPAN_MAX_MIB) {
         return "span out of range";
     }
+    if (!fits_into_memory(span_mib)) {
+        return "not enough free memory for the span: give the guest more";
+    }
     area = mmap(NULL, size, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED) {
-        return "not enough memory for the span: give the guest more";
+        return "no address space for the span";
     }
     dirty.area = area;
     dirty.pages_count = (uint64_t)span_mib * PAGES_PER_MIB;
