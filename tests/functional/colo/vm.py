@@ -8,10 +8,12 @@ traffic) and NAME.cmd (the command line, to run it by hand).
 """
 
 import dataclasses
+import importlib
 import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from typing import Dict, List, Optional, Tuple
 
@@ -20,7 +22,8 @@ from . import netns, procs, qmp
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../.."))
 BINARY = os.path.join(TOP, "build", "qemu-system-x86_64")
 GUEST = os.path.join(TOP, "build", "guest")
-CMDLINE = os.path.join(TOP, "tests", "guest", "cmdline")
+GUEST_TOOLS = os.path.join(TOP, "tests", "guest")
+CMDLINE = os.path.join(GUEST_TOOLS, "cmdline")
 FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios")
 
 # machine -> how its NIC is called and what the machine needs to start
@@ -78,11 +81,20 @@ class Spec:
 
     def linux_argv(self) -> List[str]:
         """Kernel, initramfs and their arguments."""
-        words = [_read(CMDLINE).strip(),
+        words = [_read(CMDLINE).strip(), _counter_word(self.accel),
                  f"colo.ip={netns.GUEST_IP}/{netns.PREFIX}", self.append]
         kernel, initrd = _guest_files(self.full)
         return ["-kernel", kernel, "-initrd", initrd,
                 "-append", " ".join(w for w in words if w)]
+
+
+def _counter_word(accel: str) -> str:
+    """The counter's frequency, which a guest on a busy host cannot measure."""
+    if GUEST_TOOLS not in sys.path:
+        sys.path.append(GUEST_TOOLS)
+    tsc = importlib.import_module("tsc")
+    khz = tsc.frequency_khz() if accel.startswith("tcg") else None
+    return f"tsc_early_khz={khz}" if khz else ""
 
 
 def _guest_files(full: bool) -> Tuple[str, str]:
