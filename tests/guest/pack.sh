@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# shellcheck shell=sh disable=SC2154,SC2086,SC2013   (variables of build.sh)
+# shellcheck shell=sh disable=SC2154,SC2086,SC2013
 #
 # Part of build.sh: unpacks the kernel and its modules, compiles the daemon and
 # packs the initramfs. Uses nothing of the host but gcc, dpkg-deb, gzip and,
 # only for modules compressed with zstd, the program zstd; xz if there, to
-# unwrap the kernel; the rest is done by the guest's own busybox.
+# unwrap the kernel; the rest is done by the guest's own busybox. Variables
+# that are not set here come from build.sh.
 
 # digest FILE...: one hash over names, sizes and contents.
 digest() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }

@@ -125,6 +125,19 @@ def check_store_pipelines(guest):
             expect(store.read(), f"OK {rev + 1 + index}")
 
 
+def check_store_is_bounded(guest):
+    with guest.lines("kv") as store:
+        rev = int(store.ask("REV").split()[1])
+        store.send("".join(f"SET big{i} {'v' * 16000}\n" for i in range(1100)))
+        replies = [store.read() for _ in range(1100)]
+        taken = sum(reply.startswith("OK ") for reply in replies)
+        assert 1000 < taken < 1050, taken
+        assert all(reply.startswith("ERR the store is full")
+                   for reply in replies[taken:]), replies[-1]
+        expect(store.ask("CLEAR"), f"OK {rev + taken}")
+        expect(store.list(), {})
+
+
 def check_durable_writes(guest):
     with guest.lines("kv") as store:
         rev = int(store.ask("REV").split()[1])
@@ -137,7 +150,8 @@ def check_durable_writes(guest):
             reply = store.ask("SETD disk-key 0")
         expect(reply, f"OK {rev + 1}")
         for index in range(1, 50):
-            expect(store.ask(f"SETD disk-key {index}"), f"OK {rev + 1 + index}")
+            expect(store.ask(f"SETD disk-key {index}"),
+                   f"OK {rev + 1 + index}")
         expect(store.ask("GET disk-key"), f"VALUE {rev + 50} 49")
     return None
 
@@ -236,7 +250,7 @@ def check_power_off(guest, machine):
 CHECKS = (
     check_control_answers, check_tcp_echo, check_tcp_echo_on_200_connections,
     check_udp_echo, check_store_counts_revisions, check_store_pipelines,
-    check_durable_writes, check_sparse_dirtying, check_full_dirtying,
+    check_store_is_bounded, check_durable_writes, check_sparse_dirtying, check_full_dirtying,
     check_bulk_source, check_bulk_sink, check_bulk_sink_sees_a_wrong_byte,
     check_cpu_load, check_disk_load,
 )

@@ -19,6 +19,7 @@
 enum {
     BUCKETS_COUNT = 4096,
     KEYS_MAX = 100000,
+    STORE_MAX_BYTES = 16 << 20,     /* keys and values together */
 };
 
 typedef struct Entry Entry;
@@ -36,6 +37,7 @@ static struct {
     Entry **tail;
     uint64_t rev;
     unsigned keys_count;
+    size_t bytes;
 } kv = { .tail = &kv.first };
 
 /* FNV-1a, 32 bits, reduced to a bucket. */
@@ -73,6 +75,7 @@ static Entry *add(const char *key)
     *kv.tail = entry;
     kv.tail = &entry->next;
     kv.keys_count++;
+    kv.bytes += strlen(key);
     return entry;
 }
 
@@ -87,7 +90,11 @@ static void store(uint64_t rev, const char *key, const char *value)
     if (!entry) {
         entry = add(key);
     }
-    free(entry->value);
+    if (entry->value) {
+        kv.bytes -= strlen(entry->value);
+        free(entry->value);
+    }
+    kv.bytes += strlen(value);
     entry->value = copy;
     entry->rev = rev;
     kv.rev = rev;
@@ -105,24 +112,34 @@ static void clear(void)
     memset(kv.buckets, 0, sizeof(kv.buckets));
     kv.tail = &kv.first;
     kv.keys_count = 0;
-    kv.rev = 0;
+    kv.bytes = 0;
+}
+
+/* Why the store does not take this pair, or NULL. */
+static const char *store_refuses(const char *key, const char *value)
+{
+    if (strlen(key) > KEY_MAX_BYTES || strlen(value) > VALUE_MAX_BYTES) {
+        return "key or value too long";
+    }
+    if (kv.keys_count >= KEYS_MAX ||
+        kv.bytes + strlen(key) + strlen(value) > STORE_MAX_BYTES) {
+        return "the store is full: CLEAR or FORMAT it";
+    }
+    return NULL;
 }
 
 static void command_set(Conn *conn, char *key, bool durable)
 {
     char *value = key ? strchr(key, ' ') : NULL;
-    const char *problem = NULL;
+    const char *problem;
 
     if (!value || value == key) {
         conn_printf(conn, "ERR usage: SET key value\n");
         return;
     }
     *value++ = '\0';
-    if (strlen(key) > KEY_MAX_BYTES || strlen(value) > VALUE_MAX_BYTES) {
-        problem = "key or value too long";
-    } else if (kv.keys_count >= KEYS_MAX && !find(key)) {
-        problem = "too many keys";
-    } else if (durable) {
+    problem = store_refuses(key, value);
+    if (!problem && durable) {
         problem = kvlog_append(kv.rev + 1, key, value);
     }
     if (problem) {
@@ -162,6 +179,7 @@ static void command_format(Conn *conn)
         return;
     }
     clear();
+    kv.rev = 0;
     conn_printf(conn, "OK 0\n");
 }
 
@@ -184,7 +202,7 @@ static void kv_line(Conn *conn, char *line)
         conn_printf(conn, "REV %" PRIu64 "\n", kv.rev);
     } else if (!strcmp(line, "CLEAR")) {
         clear();
-        conn_printf(conn, "OK 0\n");
+        conn_printf(conn, "OK %" PRIu64 "\n", kv.rev);
     } else if (!strcmp(line, "FORMAT")) {
         command_format(conn);
     } else {
