@@ -24,6 +24,7 @@ from .worker import EXIT_SKIP, load_cases
 
 FUNCTIONAL = os.path.join(vm.TOP, "tests", "functional")
 END_GRACE_S = 10.0
+JOBS_MAX = 2        # a pair under load keeps two processors busy
 
 
 @dataclasses.dataclass
@@ -198,8 +199,9 @@ def parse(argv: List[str], description: str) -> argparse.Namespace:
                         help="the QEMU to test, default build/")
     parser.add_argument("--reference", metavar="BINARY",
                         help="test the QEMU that is replaced, instead")
-    parser.add_argument("--jobs", type=int, default=1,
-                        help="cases at the same time")
+    parser.add_argument("--jobs", type=int,
+                        default=min(JOBS_MAX, os.cpu_count() or 1),
+                        help="cases at the same time, default %(default)s")
     parser.add_argument("--results", metavar="DIR",
                         help="where the logs go, default build/results/")
     parser.add_argument("--keep", action="store_true",
