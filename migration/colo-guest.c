@@ -8,8 +8,10 @@
  * checkpoints. Who stops or continues the guest while it is held changes
  * @wanted, the state it gets when COLO lets it go.
  *
- * The bit is set before vCPUs are paused, as pausing lets go of the BQL: a
- * cont that comes in between must find it.
+ * Pausing vCPUs lets go of the BQL, on either thread. So the bit is set before
+ * COLO pauses them, and COLO waits while the main thread is doing so. What
+ * would change a held guest (stop, cont, reset, suspend) is put off until COLO
+ * lets it go, for its pages may be on their way.
  *
  * The stop differs from vm_stop() in one point: disks are drained but not
  * flushed. A checkpoint needs requests to be complete; that they are on
@@ -19,9 +21,11 @@
 #include "qapi/error.h"
 #include "block/block.h"
 #include "qapi/qapi-events-run-state.h"
+#include "qemu/main-loop.h"
 #include "system/cpus.h"
 #include "system/cpu-timers.h"
 #include "migration/colo.h"
+#include "system/reset.h"
 #include "system/runstate.h"
 #include "colo-session.h"
 
@@ -29,22 +33,54 @@
 QEMU_BUILD_BUG_ON(RUN_STATE__MAX != 16);
 
 static bool held;
+static bool letting_go;
 static RunState wanted = RUN_STATE_RUNNING;
+static ShutdownCause reset_later = SHUTDOWN_CAUSE_NONE;
+static unsigned stopping;          /* the main thread pauses vCPUs */
+static QemuCond stopped_cond;
+
+static void __attribute__((constructor)) colo_guest_setup(void)
+{
+    qemu_cond_init(&stopped_cond);
+}
+
+void colo_guest_stopping(bool on)
+{
+    stopping += on ? 1 : -1;
+    if (!stopping) {
+        qemu_cond_broadcast(&stopped_cond);
+    }
+}
 
 void colo_guest_begin(RunState state)
 {
     held = true;
+    reset_later = SHUTDOWN_CAUSE_NONE;
     wanted = runstate_is_live(state) ? RUN_STATE_RUNNING : state;
+}
+
+void colo_guest_end(void)
+{
+    held = false;
 }
 
 void colo_guest_stop(void)
 {
-    RunState was = runstate_get();
+    RunState was;
 
-    if (!runstate_is_live(was)) {
+    while (stopping) {
+        qemu_cond_wait_bql(&stopped_cond);
+    }
+    if (held) {
         return;
     }
+    was = runstate_get();
     held = true;
+    reset_later = SHUTDOWN_CAUSE_NONE;
+    if (!runstate_is_live(was)) {
+        wanted = was;
+        return;
+    }
     wanted = RUN_STATE_RUNNING;
     vm_set_suspended(was == RUN_STATE_SUSPENDED);
     runstate_set(RUN_STATE_COLO);
@@ -57,6 +93,15 @@ void colo_guest_stop(void)
     bdrv_drain_all();
 }
 
+/* @state is what the guest shall get; the secondary is to learn of it. */
+static void want(RunState state)
+{
+    if (wanted != state) {
+        wanted = state;
+        colo_session_ask_checkpoint(COLO_REASON_USER);
+    }
+}
+
 void colo_guest_run(void)
 {
     RunState requested;
@@ -66,14 +111,22 @@ void colo_guest_run(void)
     }
     /* A vCPU may have asked for a stop that nobody has carried out yet. */
     if (qemu_vmstop_requested(&requested)) {
-        wanted = requested;
+        want(requested);
     }
+    letting_go = true;
     if (wanted == RUN_STATE_RUNNING) {
         vm_start();
     } else if (!runstate_check(wanted)) {
         runstate_set(wanted);
     }
+    letting_go = false;
     held = false;
+    if (reset_later != SHUTDOWN_CAUSE_NONE) {
+        qemu_system_reset_request(reset_later);
+        reset_later = SHUTDOWN_CAUSE_NONE;
+    }
+    /* What the main loop has put off. */
+    qemu_notify_event();
 }
 
 void colo_guest_force_run(bool paused)
@@ -89,12 +142,41 @@ void colo_guest_force_run(bool paused)
     }
 }
 
+void colo_guest_replaced(void)
+{
+    RunState stale;
+
+    reset_later = SHUTDOWN_CAUSE_NONE;
+    qemu_vmstop_requested(&stale);
+}
+
 bool colo_guest_stops(RunState state)
 {
     if (!held || state == RUN_STATE_COLO) {
         return false;
     }
-    wanted = state;
+    if (wanted == RUN_STATE_RUNNING) {
+        want(state);
+    }
+    return true;
+}
+
+bool colo_guest_starts(void)
+{
+    if (!held || letting_go) {
+        return false;
+    }
+    want(RUN_STATE_RUNNING);
+    return true;
+}
+
+bool colo_guest_resets_later(ShutdownCause cause)
+{
+    if (!held || colo_is_applying()) {
+        return false;
+    }
+    reset_later = cause;
+    qemu_notify_event();
     return true;
 }
 
@@ -107,7 +189,7 @@ bool colo_guest_continues(Error **errp)
         error_setg(errp, "The guest has ended (%s); reset it first",
                    RunState_str(wanted));
     } else {
-        wanted = RUN_STATE_RUNNING;
+        want(RUN_STATE_RUNNING);
     }
     return true;
 }

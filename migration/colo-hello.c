@@ -70,5 +70,10 @@ bool colo_hello_check(const ColoHello *hello, Error **errp)
         return false;
     }
     colo_hash_key_init(&s->hash_key, hello->key);
-    return colo_ram_adopt(s->ram, hello->blocks, hello->block_count, errp);
+    if (!colo_ram_adopt(s->ram, hello->blocks, hello->block_count, errp)) {
+        return false;
+    }
+    /* The blocks may stand in another order now. */
+    colo_session_size_sets();
+    return true;
 }

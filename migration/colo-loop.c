@@ -48,6 +48,7 @@ static ColoEvent last_words(const ColoSide *side, ColoIo io)
     ColoEvent lost = { .type = COLO_EV_PEER_LOST,
                        .cause = colo_io_cause(io) };
 
+    colo_drop_bql();
     while (io == COLO_IO_CLOSED) {
         ColoEvent ev = { .type = COLO_EV_MESSAGE };
         ColoFrame f;
@@ -115,6 +116,10 @@ static void receive(const ColoSide *side)
         colo_side_feed(side, ev);
         if (side->frame_done) {
             side->frame_done(&f);
+        }
+        /* A peer that talks all the time does not put off the deadline. */
+        if (!side->is_final() && colo_now_ms() >= side->deadline_ms()) {
+            colo_side_feed(side, (ColoEvent) { .type = COLO_EV_TICK });
         }
         return;
     }

@@ -11,6 +11,7 @@
 #include "qemu/main-loop.h"
 #include "block/replication.h"
 #include "migration/colo.h"
+#include "migration/global_state.h"
 #include "net/colo-compare.h"
 #include "colo-loop.h"
 #include "colo-primary.h"
@@ -56,6 +57,7 @@ static bool capture(Error **errp)
     if (*errp || colo_fault("p-capture")) {
         return false;
     }
+    global_state_store();
     if (!colo_device_save(s->device, errp)) {
         return false;
     }
@@ -411,7 +413,13 @@ static void set_limits(const ColoLimits *limits)
 
 static void set_channel_limits(ColoChannel *ch)
 {
-    ch->limit_ms = colo_session.primary.limits.step_limit_ms;
+    const ColoPrimary *m = &colo_session.primary;
+
+    ch->limit_ms = m->limits.step_limit_ms;
+    ch->deadline_ms = m->state == COLO_P_REQUESTED ||
+                      m->state == COLO_P_SENT || m->state == COLO_P_COMMITTING
+                      ? m->started_ms + m->limits.checkpoint_limit_ms
+                      : INT64_MAX;
 }
 
 void colo_primary_run(void)

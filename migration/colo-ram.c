@@ -21,6 +21,7 @@
 #include "exec/ram_addr.h"
 #include "exec/ramblock.h"
 #include "exec/target_page.h"
+#include "system/runstate.h"
 #include "system/tcg.h"
 #include "migration/misc.h"
 #include "migration.h"
@@ -238,7 +239,7 @@ static void sync_block(ColoRam *ram, uint32_t i, ColoPageSet *set)
 
 void colo_ram_sync(ColoRam *ram, ColoPageSet *set)
 {
-    memory_global_dirty_log_sync(false);
+    memory_global_dirty_log_sync(!runstate_is_running());
     for (uint32_t i = 0; i < ram->count; i++) {
         sync_block(ram, i, set);
     }

@@ -70,7 +70,6 @@ static ColoIo open_state(const ColoFrame *f, ColoEvent *ev, Error **errp)
     colo_checksum_reset(s->checksum);
     got = (ColoEnd) {};
     bad = false;
-    g_clear_pointer(&s->table, g_free);
     e = colo_wire_get_blocks(in->data, in->len, &s->table, &count);
     if (e != COLO_WIRE_OK) {
         return malformed(f, e, errp);
@@ -82,7 +81,7 @@ static ColoIo open_state(const ColoFrame *f, ColoEvent *ev, Error **errp)
                                 "way this secondary cannot follow");
         state_bad(ev);
     }
-    s->peer_paused = f->flags & COLO_STATE_GUEST_PAUSED;
+    s->staged_paused = f->flags & COLO_STATE_GUEST_PAUSED;
     return COLO_IO_OK;
 }
 
@@ -231,9 +230,13 @@ ColoIo colo_receive_state(const ColoFrame *f, ColoEvent *ev, Error **errp)
 
     /* Out of place, or of a checkpoint that has been refused. */
     if (m->state != COLO_S_RECEIVING || f->epoch != m->pending_epoch ||
-        (bad && f->type != COLO_MSG_STATE) ||
-        (!colo_session.table && f->type != COLO_MSG_STATE)) {
+        (colo_session.table && bad)) {
         return colo_channel_skip(colo_session.channel, f->length, errp);
+    }
+    if ((f->type == COLO_MSG_STATE) != !colo_session.table) {
+        error_setg(errp, "%s %s STATE", colo_msg_name(f->type),
+                   colo_session.table ? "after" : "before");
+        return COLO_IO_GARBAGE;
     }
     colo_secondary_progress(m, colo_now_ms());
     switch (f->type) {

@@ -12,6 +12,7 @@
 #include "qemu/main-loop.h"
 #include "block/replication.h"
 #include "migration/colo.h"
+#include "migration/global_state.h"
 #include "net/filter.h"
 #include "system/runstate.h"
 #include "system/system.h"
@@ -108,11 +109,15 @@ static bool collect(uint64_t epoch, ColoIo *io, Error **errp)
     bool ok;
 
     colo_need_bql();
+    global_state_store();
     ok = !colo_fault("s-collect") && colo_device_save(s->own_device, errp);
     colo_ram_sync(s->ram, &s->dirty);
     g_free(s->own_table);
     s->own_table = colo_ram_table(s->ram);
+    g_clear_pointer(&s->table, g_free);
     colo_drop_bql();
+    s->channel->deadline_ms = s->secondary.started_ms +
+                              s->secondary.limits.checkpoint_limit_ms;
     reply = (ColoReply) {};
     if (ok) {
         *io = send_dirty(epoch, &reply, errp);
@@ -205,6 +210,7 @@ static ColoEventType apply(const ColoAction *a, Error **errp)
     case COLO_APPLIED:
         colo_stage_reset(&s->stage);
         s->stats.checkpoint_count++;
+        s->peer_paused = s->staged_paused;
         colo_user_guest_replaced();
         colo_fault("s-applied");
         return COLO_EV_LOCAL_OK;
@@ -307,13 +313,17 @@ static ColoIo take_small(const ColoFrame *f, Error **errp)
     g_autoptr(GByteArray) in = g_byte_array_new();
     ColoWireError e = COLO_WIRE_OK;
     uint32_t reason;
+    bool paused = false;
     ColoIo io = colo_read_payload(f, in, errp);
 
     if (io != COLO_IO_OK) {
         return io;
     }
     if (f->type == COLO_MSG_START) {
-        e = colo_wire_get_start(in->data, in->len, &s->peer_paused);
+        e = colo_wire_get_start(in->data, in->len, &paused);
+        if (s->secondary.state == COLO_S_READY) {
+            s->peer_paused = paused;
+        }
     } else if (f->type == COLO_MSG_REQUEST) {
         e = colo_wire_get_request(in->data, in->len, &reason);
         want_hashes = f->flags & COLO_REQUEST_WANT_HASHES;

@@ -78,6 +78,7 @@ typedef struct ColoSession {
     GByteArray *own_hashes;    /* P: hashes of the same pages here */
     ColoHashPolicy hash_policy;
     bool peer_paused;          /* S: the primary's guest is paused */
+    bool staged_paused;        /* S: and in the checkpoint being received */
     ColoStats stats;
     char *error_text;          /* detail for the next cause */
     bool quitting;             /* this QEMU was told to exit */
@@ -99,6 +100,8 @@ extern ColoSession colo_session;
 /* Begin and end of a session; COLO thread, BQL. */
 bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp);
 void colo_session_end(void);
+/* Page sets as large as the blocks, in their order; empty. */
+void colo_session_size_sets(void);
 /* Publish machine state; COLO thread. Emits COLO_STATUS when @event. */
 void colo_session_publish(bool event);
 /* Take pending asks; COLO thread. */
@@ -165,11 +168,14 @@ OnOffAuto colo_page_hash_mode(void);
 /* All BQL. "Held": stopped by COLO, to be started again by COLO. */
 /* It stands still now; @state is what it was in before. */
 void colo_guest_begin(RunState state);
+/* COLO is over, whatever the guest is in. */
+void colo_guest_end(void);
 void colo_guest_stop(void);
 void colo_guest_run(void);
 /* cont while held: true when that is dealt with here, maybe by an error. */
 bool colo_guest_continues(Error **errp);
-bool colo_guest_is_held(void);
+/* Secondary: the guest is another one now; forget what it had asked for. */
+void colo_guest_replaced(void);
 /* Would the guest run if COLO let it? What STATE and START tell S. */
 bool colo_guest_is_paused(void);
 /* Secondary: run from whatever state its own guest left it in. */

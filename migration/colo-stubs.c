@@ -52,7 +52,26 @@ bool colo_user_handles(ColoUserAction action, Error **errp)
     return false;
 }
 
+bool colo_guest_is_held(void)
+{
+    return false;
+}
+
+void colo_guest_stopping(bool on)
+{
+}
+
 bool colo_guest_stops(RunState state)
+{
+    return false;
+}
+
+bool colo_guest_starts(void)
+{
+    return false;
+}
+
+bool colo_guest_resets_later(ShutdownCause cause)
 {
     return false;
 }

@@ -44,6 +44,10 @@ static const Rule rules[COLO_USER__MAX] = {
     [COLO_USER_POWERDOWN] = { "system_powerdown" },
     [COLO_USER_BALLOON] = { "balloon", true,
         "set the balloon before protection begins" },
+    [COLO_USER_DUMP] = { "dump-guest-memory", true,
+        "end protection with x-colo-lost-heartbeat first" },
+    [COLO_USER_XEN_SAVE] = { "xen-save-devices-state", true,
+        "end protection with x-colo-lost-heartbeat first" },
     [COLO_USER_MIGRATE] = { "migrate", true,
         "end protection with x-colo-lost-heartbeat first" },
     [COLO_USER_MIGRATE_CANCEL] = { "migrate_cancel", true,
@@ -181,8 +185,11 @@ bool colo_guest_ends(ShutdownCause cause)
     vm_stop(RUN_STATE_SHUTDOWN);
     if (primary) {
         WITH_QEMU_LOCK_GUARD(&s->lock) {
-            s->asks.guest_gone = true;
-            colo_channel_kick(s->channel);
+            /* Stopping let go of the BQL: the session may be over. */
+            if (s->active) {
+                s->asks.guest_gone = true;
+                colo_channel_kick(s->channel);
+            }
         }
     }
     return true;
@@ -191,4 +198,5 @@ bool colo_guest_ends(ShutdownCause cause)
 void colo_user_guest_replaced(void)
 {
     guest_end = SHUTDOWN_CAUSE_NONE;
+    colo_guest_replaced();
 }

@@ -81,8 +81,9 @@ bool colo_session_ask_failover(Error **errp)
                    "primary and has nothing to take over");
         return false;
     }
-    if (s->asks.failover) {
-        error_setg(errp, "A failover is being carried out already");
+    if (s->asks.failover || s->view.state == COLO_STATE_ALONE ||
+        s->view.state == COLO_STATE_DEAD) {
+        error_setg(errp, "COLO is ending on this side already");
         return false;
     }
     s->asks.failover = true;
@@ -243,6 +244,9 @@ void colo_session_publish(bool event)
         v = s->view;
         text = g_strdup(v.detail ? v.detail : "");
     }
+    if (v.state != COLO_STATE_PROTECTED && v.state != COLO_STATE_CHECKPOINT) {
+        colo_waiters_wake(true);
+    }
     if (event) {
         qapi_event_send_colo_status(v.role, v.state,
                                     colo_cause_name(v.cause), text,
@@ -251,6 +255,18 @@ void colo_session_publish(bool event)
 }
 
 /* --------------------------------------------------- begin and end */
+
+void colo_session_size_sets(void)
+{
+    ColoSession *s = &colo_session;
+
+    colo_page_set_destroy(&s->dirty);
+    colo_page_set_destroy(&s->recent);
+    colo_page_set_init(&s->dirty, colo_ram_page_limits(s->ram),
+                       colo_ram_block_count(s->ram));
+    colo_page_set_init(&s->recent, colo_ram_page_limits(s->ram),
+                       colo_ram_block_count(s->ram));
+}
 
 bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp)
 {
@@ -272,10 +288,7 @@ bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp)
     }
     s->role = role;
     channel->give_up = colo_session_give_up;
-    colo_page_set_init(&s->dirty, colo_ram_page_limits(s->ram),
-                       colo_ram_block_count(s->ram));
-    colo_page_set_init(&s->recent, colo_ram_page_limits(s->ram),
-                       colo_ram_block_count(s->ram));
+    colo_session_size_sets();
     s->device = g_byte_array_new();
     s->own_device = g_byte_array_new();
     s->checksum = colo_checksum_new();
@@ -310,6 +323,7 @@ void colo_session_end(void)
         channel = g_steal_pointer(&s->channel);
     }
     colo_waiters_wake(true);
+    colo_guest_end();
     colo_user_end();
     colo_channel_shutdown(channel);
     colo_channel_free(channel);
@@ -360,12 +374,38 @@ static void take_over_buffer(QEMUFile *f)
 
 /* ------------------------------------------------------------- primary */
 
-/* The return path's thread ends when the secondary is done with loading. */
+/*
+ * The return path's thread ends when the secondary is done with loading. It
+ * posts rp_sem at its end; one that does not come is helped by shutting the
+ * channel down, and HELLO will fail.
+ */
 static void join_return_path(MigrationState *s)
 {
-    if (s->rp_state.rp_thread_created) {
-        qemu_thread_join(&s->rp_state.rp_thread);
-        s->rp_state.rp_thread_created = false;
+    enum { LOOK_MS = 100 };
+    int64_t end_ms = colo_now_ms() + colo_limits_now().checkpoint_limit_ms;
+
+    if (!s->rp_state.rp_thread_created) {
+        return;
+    }
+    while (qemu_sem_timedwait(&s->rp_state.rp_sem, LOOK_MS) < 0) {
+        if (colo_session_give_up(NULL) || colo_now_ms() >= end_ms) {
+            colo_channel_shutdown(colo_session.channel);
+            break;
+        }
+    }
+    qemu_thread_join(&s->rp_state.rp_thread);
+    s->rp_state.rp_thread_created = false;
+}
+
+static void close_return_path(MigrationState *s)
+{
+    QEMUFile *file;
+
+    WITH_QEMU_LOCK_GUARD(&s->qemu_file_lock) {
+        file = g_steal_pointer(&s->rp_state.from_dst_file);
+    }
+    if (file) {
+        qemu_fclose(file);
     }
 }
 
@@ -397,6 +437,7 @@ void migrate_start_colo_process(MigrationState *s)
         error_report_err(err);
     }
     colo_session_end();
+    close_return_path(s);
     migrate_set_state(&s->state, MIGRATION_STATUS_COLO,
                       ok ? MIGRATION_STATUS_COMPLETED
                          : MIGRATION_STATUS_FAILED);

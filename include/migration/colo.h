@@ -69,6 +69,8 @@ typedef enum ColoUserAction {
     COLO_USER_DEVICE_ADD,
     COLO_USER_DEVICE_DEL,
     COLO_USER_BALLOON,
+    COLO_USER_DUMP,
+    COLO_USER_XEN_SAVE,
     COLO_USER__MAX
 } ColoUserAction;
 
@@ -79,11 +81,19 @@ typedef enum ColoUserAction {
  */
 bool colo_user_handles(ColoUserAction action, Error **errp);
 
+/* COLO has stopped the guest and will let it go. Main thread, BQL. */
+bool colo_guest_is_held(void);
+
+/* The main thread begins / has ended to pause vCPUs for a stop. BQL. */
+void colo_guest_stopping(bool on);
+
 /*
- * vm_stop(@state) while COLO holds the guest. True: nothing to stop, @state
- * is what the guest gets when COLO lets it go. Main thread, BQL.
+ * vm_stop(@state), vm_start() or a reset while COLO holds the guest. True:
+ * not now; it happens when COLO lets the guest go. Main thread, BQL.
  */
 bool colo_guest_stops(RunState state);
+bool colo_guest_starts(void);
+bool colo_guest_resets_later(ShutdownCause cause);
 
 /*
  * The guest or a user ends this VM. True: do not, the guest was stopped

@@ -40,6 +40,7 @@ class Relay:
         self._target_port = target_port
         self._silent = threading.Event()
         self._sockets: List[socket.socket] = []
+        self._swallowed: Optional[socket.socket] = None
         self._listener = socket.create_server(("127.0.0.1", listen_port))
         self._start(self._accept)
 
@@ -117,8 +118,12 @@ class Relay:
         if self._silent.is_set():
             return
         if not wanted:
+            if sink is self._swallowed:
+                frame.sequence -= 1
             sink.sendall(frame.encode() + body)
             return
+        if self.damage.kind == "swallowed":
+            self._swallowed = sink
         self.done.set()
         data = DAMAGES[self.damage.kind](self, frame, body)
         if data is not None:
@@ -181,6 +186,8 @@ DAMAGES: Dict[str, Doer] = {
     + body,
     "twice": lambda relay, frame, body: (frame.encode() + body) * 2,
     "lost": lambda relay, frame, body: b"",
+    # Like lost, but the peer that sent it never counted it either.
+    "swallowed": lambda relay, frame, body: b"",
     "other-epoch": _renumbered(epoch=5),
     "other-version": _renumbered(version=1),
     "unknown-type": _renumbered(type=100),

@@ -44,6 +44,8 @@ def rows() -> List[Tuple[str, str]]:
     for message in ("REQUEST", "STATE", "DEVICE", "END", "RECEIVED",
                     "LOADED"):
         found += [(message, "other-epoch"), (message, "lost")]
+    for message in ("STATE", "DEVICE", "END", "REPLY"):
+        found.append((message, "swallowed"))
     for message in ("HELLO", "REQUEST"):
         found += [(message, "other-version"), (message, "unknown-type"),
                   (message, "unknown-flag"), (message, "huge")]
