@@ -58,7 +58,7 @@ bool colo_fault(const char *point)
     if (action == KILL) {
         kill(getpid(), SIGKILL);
     } else if (action == FREEZE) {
-        kill(getpid(), SIGSTOP);
+        raise(SIGSTOP);           /* this thread first, not any of them */
     }
     return action == FAIL;
 }

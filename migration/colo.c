@@ -224,7 +224,8 @@ static void fill_view(ColoSession *s, ColoView *v)
     v->stats = s->stats;
     v->checkpoint_count = s->stats.checkpoint_count;
     g_free(v->detail);
-    v->detail = v->cause == COLO_CAUSE_NONE ? NULL : g_strdup(s->error_text);
+    v->detail = v->cause == COLO_CAUSE_NONE ? NULL
+                : g_strdup(s->error_text ?: colo_cause_text(v->cause));
     /* However it came to it, the survivor is one by request. */
     v->remedy = v->state == COLO_STATE_ALONE && !primary
                 ? colo_cause_remedy(COLO_CAUSE_REQUESTED, false, true)

@@ -282,6 +282,8 @@ const char *colo_event_name(ColoEventType t);
 const char *colo_action_name(ColoActionType t);
 /* Short lower-case word, e.g. "peer-silent". */
 const char *colo_cause_name(ColoCause c);
+/* What happened, for people, where nobody has said it more exactly. */
+const char *colo_cause_text(ColoCause c);
 /* One sentence for people: what the operator of this side should do. */
 const char *colo_cause_remedy(ColoCause c, bool primary, bool final);
 

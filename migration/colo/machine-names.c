@@ -207,6 +207,35 @@ static const char *remedy_dead(ColoCause c)
           "again and protect the guest again from the primary.";
 }
 
+const char *colo_cause_text(ColoCause c)
+{
+    static const char *const texts[COLO_CAUSE__MAX] = {
+        [COLO_CAUSE_NONE] = "",
+        [COLO_CAUSE_PEER_CLOSED] = "the other side closed the channel",
+        [COLO_CAUSE_PEER_SILENT] = "nothing came from the other side for "
+                                   "as long as step-limit allows",
+        [COLO_CAUSE_PEER_SLOW] = "a checkpoint took longer than "
+                                 "checkpoint-limit allows",
+        [COLO_CAUSE_PROTOCOL] = "the other side sent a message that does "
+                                "not belong there",
+        [COLO_CAUSE_GARBAGE] = "the other side sent something that is no "
+                               "message",
+        [COLO_CAUSE_REFUSED] = "the other side refused",
+        [COLO_CAUSE_LOCAL] = "a step failed on this side or the other",
+        [COLO_CAUSE_APPLY_FAILED] = "the secondary could not load a "
+                                    "checkpoint and went back to its own "
+                                    "state",
+        [COLO_CAUSE_APPLY_BROKEN] = "the secondary could neither load a "
+                                    "checkpoint nor go back",
+        [COLO_CAUSE_REQUESTED] = "x-colo-lost-heartbeat was given",
+        [COLO_CAUSE_PEER_QUIT] = "the other side's QEMU was told to quit",
+        [COLO_CAUSE_GUEST_SHUTDOWN] = "the guest powered itself off",
+        [COLO_CAUSE_PEER_ALONE] = "the primary went on alone",
+    };
+
+    return c < COLO_CAUSE__MAX && texts[c] ? texts[c] : "";
+}
+
 const char *colo_cause_remedy(ColoCause c, bool primary, bool final)
 {
     if (c <= COLO_CAUSE_NONE || c >= COLO_CAUSE__MAX) {

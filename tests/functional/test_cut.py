@@ -16,6 +16,7 @@ from colo.pair import Pair
 
 LONG_MS = 59000
 HOLD_S = 0.5
+HELD = ("sent", "committing")
 
 
 def hold(pair: Pair) -> None:
@@ -23,7 +24,7 @@ def hold(pair: Pair) -> None:
     pair.secondary().qmp.cmd("x-colo-fault", {
         "point": "s-end", "action": "freeze"})
     pair.p.qmp.cmd("migrate-set-parameters", {"x-checkpoint-delay": LONG_MS})
-    procs.wait_until(lambda: phase(pair) == "sent", 10, "a held guest")
+    procs.wait_until(lambda: phase(pair) in HELD, 10, "a held guest")
 
 
 def phase(pair: Pair) -> str:
@@ -36,7 +37,7 @@ def still_held(pair: Pair, runstates: tuple) -> None:
     while time.monotonic() < limit:
         check(pair.p.runstate() in runstates,
               f"the held guest became {pair.p.runstate()}")
-        check(phase(pair) == "sent", f"the cut ended: {phase(pair)}")
+        check(phase(pair) in HELD, f"the cut ended: {phase(pair)}")
     pair.secondary().thaw()
 
 
@@ -45,7 +46,8 @@ def agree(pair: Pair, primary: str, secondary: str) -> None:
                               pair.secondary().runstate())
                      == (primary, secondary), 10,
                      f"primary {primary}, secondary {secondary}")
-    check(status.query(pair.p)["state"] == "protected", "protection ended")
+    check(status.query(pair.p)["state"] in ("protected", "checkpoint"),
+          "protection ended")
 
 
 @case(timeout_s=60, reference=False)
@@ -59,6 +61,7 @@ def stop_in_a_cut(context: Context) -> None:
     agree(pair, "paused", "colo")
     pair.p.qmp.cmd("cont")
     agree(pair, "running", "running")
+    pair.p.qmp.cmd("colo-checkpoint")
     kill_and_verify(context, pair, client)
 
 
@@ -73,6 +76,7 @@ def cont_in_a_cut(context: Context) -> None:
     pair.p.qmp.cmd("cont")
     still_held(pair, ("paused",))
     agree(pair, "running", "running")
+    pair.p.qmp.cmd("colo-checkpoint")
     kill_and_verify(context, pair, client)
 
 
@@ -92,11 +96,12 @@ def reset_in_a_cut(context: Context) -> None:
 @case(timeout_s=60, reference=False)
 def dump_is_refused(context: Context) -> None:
     """dump-guest-memory is refused on both sides and harms neither."""
-    pair = context.protected_pair(delay_ms=LONG_MS)
+    pair = context.protected_pair()
     client = context.client()
     for machine in (pair.p, pair.secondary()):
         error = machine.qmp.try_cmd("dump-guest-memory", {
             "paging": False, "protocol": "file:/dev/null"})
         check(error is not None, f"{machine.name} wrote a dump")
     agree(pair, "running", "running")
+    pair.p.qmp.cmd("colo-checkpoint")
     kill_and_verify(context, pair, client)
