@@ -24,7 +24,8 @@
  *   P REQUEST(n)       S DIRTY(n)* REPLY(n)
  *   P STATE(n) PAGES(n)* DEVICE(n)* END(n)
  *   S RECEIVED(n)      S LOADED(n) | FAILED(n)
- *   P PING  S PONG  any time nothing else is due;  either GOODBYE
+ *   either PING, answered by PONG, when nothing else came for a while
+ *   either GOODBYE
  */
 #ifndef COLO_WIRE_H
 #define COLO_WIRE_H
