@@ -7,7 +7,7 @@
 build=$top/build
 state=$build/.state
 results=$build/results
-cache=${COLO_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/colo-qemu}
+cache=${COLO_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-$build}/.cache}/colo-qemu}
 base=$build/base
 src=$build/src
 qemu=$build/qemu
