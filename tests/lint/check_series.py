@@ -2,8 +2,12 @@
 """The series of hooks is complete, explained, and holds hooks only."""
 
 import re
+import sys
 
 import repo
+
+sys.path.insert(0, str(repo.TOP / "scripts"))
+import series  # noqa: E402  pylint: disable=wrong-import-position
 
 SERIES = "patches/series"
 TARGET = re.compile(r"^(?:---|\+\+\+) [ab]/(\S+)", re.MULTILINE)
@@ -67,6 +71,19 @@ def check_hooks_only():
             if target in removed or (target in ours and
                                      target != "meson.build"):
                 yield f"patches/{name}: touches {target}, a file of ours"
+
+
+def check_every_hooked_file_has_its_area_in_the_export():
+    plan = series.read_plan(repo.TOP / "scripts" / "series.list")
+    hooked = {target for name in listed() for target in
+              TARGET.findall(repo.text(f"patches/{name}"))}
+    dirs, _ = overlay_lists()
+    laid = {name for name in repo.all_files() if name.split("/")[0] in dirs}
+    for path in sorted(hooked | laid):
+        try:
+            plan.area_of(path)
+        except SystemExit:
+            yield f"scripts/series.list: no area takes {path}"
 
 
 def check_removed_files_are_not_laid_needlessly():
