@@ -33,6 +33,7 @@ class Plan:
 
     memory_mib: int = 256
     channel: str = "tcp"
+    disk: str = "readonly"
     pauses_count: int = 10
     traffic_s: float = 4.0
     loads: bool = True
@@ -156,6 +157,9 @@ def measure_memory(pair: Pair, out: Dict[str, Any]) -> None:
     info = status.query(pair.secondary())
     if "staging-peak-bytes" in info:
         out["staging-peak-mib"] = info["staging-peak-bytes"] / (1 << 20)
+    if "timings" in info:
+        out["secondary-means-us"] = {t["name"]: t["mean-us"]
+                                     for t in info["timings"]}
     mismatches = status.query(pair.p).get("checkpoints", {}).get("mismatch")
     if mismatches is not None:
         out["mismatch-checkpoints"] = mismatches
@@ -166,7 +170,7 @@ def protected(context: Context, plan: Plan) -> Dict[str, Any]:
     out: Dict[str, Any] = {}
     pair = context.booted_pair(
         spec=Spec(memory_mib=plan.memory_mib), channel=plan.channel,
-        disk="replicated", delay_ms=IDLE_DELAY_MS)
+        disk=plan.disk, delay_ms=IDLE_DELAY_MS)
     begin_s = time.monotonic()
     pair.protect(180)
     out["protect-s"] = time.monotonic() - begin_s
@@ -183,7 +187,7 @@ def unprotected(context: Context, plan: Plan) -> Dict[str, Any]:
     """The same guest without protection: a primary that nobody protects."""
     out: Dict[str, Any] = {}
     pair: Optional[Pair] = context.pair(
-        spec=Spec(memory_mib=plan.memory_mib), disk="replicated")
+        spec=Spec(memory_mib=plan.memory_mib), disk=plan.disk)
     assert pair is not None
     pair.start_primary()
     machine: VM = pair.p

@@ -15,6 +15,10 @@ COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948",
 LOADS = (("idle", "idle guest"), ("dirty20", "20 MiB/s dirtied"),
          ("dirty100", "100 MiB/s dirtied"))
 
+# In these the guest still runs; in all others it stands still.
+GUEST_RUNS = ("request", "prepare")
+PALE = 0.35
+
 Phases = List[Tuple[str, float]]
 
 
@@ -22,6 +26,10 @@ def _text(x: float, y: float, words: str, size: int = 13,
           anchor: str = "start") -> str:
     return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" '
             f'text-anchor="{anchor}">{escape(words)}</text>')
+
+
+def _opacity(name: str) -> float:
+    return PALE if name in GUEST_RUNS else 1.0
 
 
 def _bar(phases: Phases, y: float, scale: float,
@@ -32,11 +40,13 @@ def _bar(phases: Phases, y: float, scale: float,
         width = length_us * scale
         parts.append(
             f'<rect x="{x:.2f}" y="{y}" width="{width:.2f}" '
-            f'height="{BAR_HEIGHT}" fill="{colours[name]}"><title>'
+            f'height="{BAR_HEIGHT}" fill="{colours[name]}" '
+            f'fill-opacity="{_opacity(name)}"><title>'
             f'{escape(name)}: {length_us / 1000:.2f} ms</title></rect>')
         x += width
-    total_ms = sum(length for _, length in phases) / 1000
-    parts.append(_text(x + 8, y + 22, f"{total_ms:.1f} ms"))
+    pause_ms = sum(length for name, length in phases
+                   if name not in GUEST_RUNS) / 1000
+    parts.append(_text(x + 8, y + 22, f"pause {pause_ms:.1f} ms"))
     return parts
 
 
@@ -46,8 +56,10 @@ def _legend(names: List[str], y: float, colours: Dict[str, str]) -> List[str]:
         x = 20 + (number % 5) * 172
         row = y + (number // 5) * 24
         parts.append(f'<rect x="{x}" y="{row - 11}" width="13" height="13" '
-                     f'fill="{colours[name]}"/>')
-        parts.append(_text(x + 19, row, name))
+                     f'fill="{colours[name]}" '
+                     f'fill-opacity="{_opacity(name)}"/>')
+        words = f"{name} (guest runs)" if name in GUEST_RUNS else name
+        parts.append(_text(x + 19, row, words))
     return parts
 
 

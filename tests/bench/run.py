@@ -85,9 +85,24 @@ class Bench:
                     {"kind": kind, "binary": binary, "plan": plan})
                 if figures:
                     rounds.setdefault(name, []).append(figures)
+        self._with_disk(rounds)
         merged = {name: table.medians(list_) for name, list_ in
                   rounds.items()}
         return {"rounds": rounds, "median": merged}
+
+    def _with_disk(self, rounds: Dict[str, List[Dict[str, Any]]]) -> None:
+        """The idle pause once more, with a replicated disk in the pair."""
+        plan = {"memory_mib": self.options.memory, "disk": "replicated",
+                "channel": self.options.channel, "loads": False,
+                "traffic": False, "pauses_count": self.options.pauses}
+        for name, kind, binary in self.subjects():
+            if kind != "protected" or name not in rounds:
+                continue
+            figures = self.run(f"idle with a replicated disk: {name}",
+                               {"kind": kind, "binary": binary, "plan": plan})
+            if figures:
+                rounds[name].append({"replicated-pause-p50-ms":
+                                     figures["idle-pause-p50-ms"]})
 
     def big(self, idle_ms: float) -> Dict[str, Any]:
         """Does the idle pause grow with the size of the guest?"""

@@ -6,11 +6,13 @@ from typing import Any, Dict, List, Optional, Tuple
 
 Figures = Dict[str, Any]
 
-# name, words, unit, how far apart two columns may be said in words
+# Figure, its words and unit, in the order of the table.
 ROWS: Tuple[Tuple[str, str], ...] = (
     ("idle-pause-p50-ms", "pause, idle, p50 (ms)"),
+    ("replicated-pause-p50-ms", "the same with a replicated disk (ms)"),
     ("dirty20-pause-p50-ms", "pause, 20 MiB/s dirtied, p50 (ms)"),
     ("dirty100-pause-p50-ms", "pause, 100 MiB/s dirtied, p50 (ms)"),
+    ("idle-pause-max-ms", "pause, idle, longest (ms)"),
     ("idle-sent-bytes", "bytes of an idle checkpoint"),
     ("dirty20-sent-bytes", "bytes of it at 20 MiB/s"),
     ("dirty100-sent-bytes", "bytes of it at 100 MiB/s"),
@@ -31,7 +33,7 @@ ROWS: Tuple[Tuple[str, str], ...] = (
 def medians(rounds: List[Figures]) -> Figures:
     """The median of each figure over the rounds."""
     merged: Figures = {}
-    for name in {name for figures in rounds for name in figures}:
+    for name in dict.fromkeys(n for figures in rounds for n in figures):
         values = [f[name] for f in rounds if name in f]
         if isinstance(values[0], dict):
             merged[name] = medians(values)
