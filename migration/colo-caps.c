@@ -39,6 +39,11 @@ QEMU_BUILD_BUG_ON(MIGRATION_CAPABILITY__MAX != 22);
 
 bool colo_caps_check(const bool *caps, Error **errp)
 {
+    if (colo_session_is(COLO_MODE_SECONDARY)) {
+        error_setg(errp, "capabilities cannot be changed on a COLO "
+                   "secondary; end its protection first");
+        return false;
+    }
     if (!caps[MIGRATION_CAPABILITY_X_COLO]) {
         return true;
     }

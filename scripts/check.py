@@ -87,7 +87,8 @@ STAGES = {
     + [Command("runner", ["scripts/fuzz.sh", "--smoke"], 240)],
     "lint": runner("tests/lint/run.py", 400),
     "build": [Command("step", ["scripts/build.sh"], 1500)],
-    "guest": [Command("step", ["tests/guest/build.sh"], 300)],
+    "guest": [Command("step", ["tests/guest/build.sh"], 300),
+              Command("step", ["tests/guest/build.sh", "--full"], 600)],
     "qtest": runner("tests/qtest/run.py", 900, (EMULATOR,)),
     "functional": runner("tests/functional/run.py", 2700, (EMULATOR, KERNEL)),
 }
