@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Tuple
 from colo import bootsector, procs, status
 from colo.case import Context, add, case, check, check_equal
 from colo.pair import Pair
-from colo.qmp import QMPClient, QMPError
+from colo.qmp import QMPClient, QMPClosed, QMPError
 from colo.vm import VM, Spec
 
 DEFAULTS = {"step-limit": 5000, "checkpoint-limit": 60000, "heartbeat": 1000,
@@ -144,6 +144,16 @@ def capabilities_locked_while_protected(context: Context) -> None:
     pair.wait_checkpoints(2)
 
 
+def has_given_up(second: VM) -> bool:
+    """True once a secondary has ended, or stands still as lost."""
+    try:
+        return status.query(second)["state"] == "lost"
+    except QMPClosed:
+        check(second.wait_exit(5) == 1, "the secondary did not end well\n"
+              + second.log_tail())
+        return True
+
+
 @case(linux=False, reference=False)
 def lost_heartbeat_while_protected(context: Context) -> None:
     """Told to go on alone in good health, the primary does."""
@@ -153,8 +163,7 @@ def lost_heartbeat_while_protected(context: Context) -> None:
     pair.p.qmp.cmd("x-colo-lost-heartbeat")
     pair.wait_alone(pair.p)
     second = pair.secondary()
-    procs.wait_until(lambda: not second.alive()
-                     or status.query(second)["state"] == "lost", 10,
+    procs.wait_until(lambda: has_given_up(second), 10,
                      "the secondary noticing")
     check(not second.alive() or second.runstate() != "running",
           "both guests run")
