@@ -149,9 +149,19 @@ def show(result: Dict[str, Any]) -> None:
               f"{figures['gap-p50-ms']:.0f} ms")
 
 
+def _before(path: str) -> Dict[str, Any]:
+    """What earlier runs left, so that a soak does not erase a comparison."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError):
+        return {}
+
+
 def save(result: Dict[str, Any]) -> None:
     """bench.json and the picture."""
     path = os.path.join(RESULTS, "bench.json")
+    result = {**_before(path), **result}
     with open(path, "w", encoding="utf-8") as file:
         json.dump(result, file, indent=1, sort_keys=True)
     print(f"written: {os.path.relpath(path)}")
