@@ -56,7 +56,9 @@ void colo_guest_begin(RunState state)
 {
     held = true;
     reset_later = SHUTDOWN_CAUSE_NONE;
-    wanted = runstate_is_live(state) ? RUN_STATE_RUNNING : state;
+    /* A guest that was not started yet (-S) starts protected. */
+    wanted = runstate_is_live(state) || state == RUN_STATE_PRELAUNCH
+             ? RUN_STATE_RUNNING : state;
 }
 
 void colo_guest_end(void)

@@ -67,9 +67,14 @@ def boot_sector_kvm_secondary_dies(context: Context) -> None:
 
 
 def state_hash(context: Context, load: str, smp: int, machine: str) -> None:
-    """Stop both sides at one cut and compare RAM and devices."""
+    """Stop both sides at one cut and compare RAM and devices.
+
+    The clock chip follows the guest's time here: with the host's, saving it
+    on two sides in two different seconds gives two states.
+    """
     pair = context.protected_pair(
-        delay_ms=300, spec=Spec(machine=machine, smp=smp))
+        delay_ms=300, spec=Spec(machine=machine, smp=smp,
+                                extra=["-rtc", "clock=vm"]))
     client = context.client()
     if load:
         client.control(load)
