@@ -17,6 +17,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "block/replication.h"
+#include "exec/memory.h"
 #include "migration/colo.h"
 #include "net/filter.h"
 #include "system/runstate.h"
@@ -50,6 +51,14 @@ static void note_late_pages(void)
     }
 }
 
+/* One rebuild of the memory map for all devices that change it. */
+static void reset_devices(void)
+{
+    memory_region_transaction_begin();
+    qemu_system_reset(SHUTDOWN_CAUSE_SNAPSHOT_LOAD);
+    memory_region_transaction_commit();
+}
+
 /* Steps 1 to 4; @swapped tells if step 3 was done. */
 static bool load(bool *swapped, Error **errp)
 {
@@ -60,7 +69,7 @@ static bool load(bool *swapped, Error **errp)
     if (!colo_ram_resize(s->ram, s->table, errp)) {
         return false;
     }
-    qemu_system_reset(SHUTDOWN_CAUSE_SNAPSHOT_LOAD);
+    reset_devices();
     t = colo_stats_note(&s->stats, COLO_PHASE_APPLY_RESET, epoch, t);
     colo_fault("s-apply-reset");
     swap_pages(false);
@@ -92,7 +101,7 @@ static bool roll_back(bool swapped, Error **errp)
     if (!colo_ram_resize(s->ram, s->own_table, errp)) {
         return false;
     }
-    qemu_system_reset(SHUTDOWN_CAUSE_SNAPSHOT_LOAD);
+    reset_devices();
     return colo_device_load(s->own_device, errp);
 }
 
