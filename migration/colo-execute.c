@@ -53,22 +53,31 @@ ColoIo colo_read_payload(const ColoFrame *frame, GByteArray *to,
                              errp);
 }
 
+ColoIo colo_frame_check(const ColoFrame *frame, ColoWireError e,
+                        Error **errp)
+{
+    if (e == COLO_WIRE_OK) {
+        return COLO_IO_OK;
+    }
+    error_setg(errp, "malformed %s: %s", colo_msg_name(frame->type),
+               colo_wire_strerror(e));
+    return COLO_IO_GARBAGE;
+}
+
 ColoIo colo_read_notice(const ColoFrame *frame, uint32_t *cause,
                         Error **errp)
 {
     g_autoptr(GByteArray) payload = g_byte_array_new();
     ColoNotice notice;
-    ColoWireError e;
     ColoIo io = colo_read_payload(frame, payload, errp);
 
+    if (io == COLO_IO_OK) {
+        io = colo_frame_check(frame, colo_wire_get_notice(payload->data,
+                                                          payload->len,
+                                                          &notice), errp);
+    }
     if (io != COLO_IO_OK) {
         return io;
-    }
-    e = colo_wire_get_notice(payload->data, payload->len, &notice);
-    if (e != COLO_WIRE_OK) {
-        error_setg(errp, "malformed %s: %s", colo_msg_name(frame->type),
-                   colo_wire_strerror(e));
-        return COLO_IO_GARBAGE;
     }
     *cause = notice.cause;
     if (notice.text[0]) {

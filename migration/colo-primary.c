@@ -227,21 +227,11 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
 
 /* -------------------------------------------------------------- frames */
 
-static ColoIo bad_frame(ColoWireError e, const ColoFrame *f, Error **errp)
-{
-    if (e == COLO_WIRE_OK) {
-        return COLO_IO_OK;
-    }
-    error_setg(errp, "malformed %s: %s", colo_msg_name(f->type),
-               colo_wire_strerror(e));
-    return COLO_IO_GARBAGE;
-}
-
 static ColoIo take_ready(const ColoFrame *f, GByteArray *in, Error **errp)
 {
     ColoHello hello = {};
-    ColoIo io = bad_frame(colo_wire_get_hello(in->data, in->len, &hello), f,
-                          errp);
+    ColoWireError e = colo_wire_get_hello(in->data, in->len, &hello);
+    ColoIo io = colo_frame_check(f, e, errp);
 
     if (io == COLO_IO_OK) {
         colo_session.features = hello.features & COLO_FEATURES_ALL;
@@ -269,21 +259,18 @@ static ColoIo take_dirty(const ColoFrame *f, GByteArray *in, Error **errp)
     uint64_t pages;
     uint32_t count;
     size_t head;
-    ColoIo io;
+    ColoWireError e;
 
-    io = bad_frame(colo_wire_get_runs(in->data, in->len,
-                                      colo_ram_page_limits(s->ram),
-                                      colo_ram_block_count(s->ram),
-                                      COLO_HASHES_PER_FRAME_MAX, runs,
-                                      &count, &pages, &head), f, errp);
-    if (io != COLO_IO_OK) {
-        return io;
+    e = colo_wire_get_runs(in->data, in->len, colo_ram_page_limits(s->ram),
+                           colo_ram_block_count(s->ram),
+                           COLO_HASHES_PER_FRAME_MAX, runs, &count, &pages,
+                           &head);
+    if (e == COLO_WIRE_OK) {
+        e = colo_wire_check_tail(in->len, head, pages,
+                                 hashes ? COLO_HASH_BYTES : 0);
     }
-    io = bad_frame(colo_wire_check_tail(in->len, head, pages,
-                                        hashes ? COLO_HASH_BYTES : 0), f,
-                   errp);
-    if (io != COLO_IO_OK) {
-        return io;
+    if (e != COLO_WIRE_OK) {
+        return colo_frame_check(f, e, errp);
     }
     if (s->primary.state != COLO_P_REQUESTED) {
         return COLO_IO_OK;           /* the machine will refuse it */
@@ -304,8 +291,8 @@ static ColoIo take_reply(const ColoFrame *f, GByteArray *in, Error **errp)
     ColoSession *s = &colo_session;
     ColoReply reply;
     uint64_t pages = peer_page_count();
-    ColoIo io = bad_frame(colo_wire_get_reply(in->data, in->len, &reply), f,
-                          errp);
+    ColoWireError e = colo_wire_get_reply(in->data, in->len, &reply);
+    ColoIo io = colo_frame_check(f, e, errp);
 
     if (io != COLO_IO_OK || s->primary.state != COLO_P_REQUESTED) {
         return io;

@@ -25,13 +25,6 @@ static void state_bad(ColoEvent *ev)
     }
 }
 
-static ColoIo malformed(const ColoFrame *f, ColoWireError e, Error **errp)
-{
-    error_setg(errp, "malformed %s: %s", colo_msg_name(f->type),
-               colo_wire_strerror(e));
-    return COLO_IO_GARBAGE;
-}
-
 /* ---------------------------------------------------------------- STATE */
 
 static bool table_fits(const ColoBlockInfo *table, uint32_t count)
@@ -72,7 +65,7 @@ static ColoIo open_state(const ColoFrame *f, ColoEvent *ev, Error **errp)
     bad = false;
     e = colo_wire_get_blocks(in->data, in->len, &s->table, &count);
     if (e != COLO_WIRE_OK) {
-        return malformed(f, e, errp);
+        return colo_frame_check(f, e, errp);
     }
     g_free(page_counts);
     page_counts = g_new0(uint64_t, colo_ram_block_count(s->ram));
@@ -98,7 +91,7 @@ static ColoIo read_runs(const ColoFrame *f, GByteArray *head, ColoRun *runs,
     ColoIo io;
 
     if (f->length < sizeof(count_be)) {
-        return malformed(f, COLO_WIRE_BAD_LENGTH, errp);
+        return colo_frame_check(f, COLO_WIRE_BAD_LENGTH, errp);
     }
     io = colo_channel_read(s->channel, &count_be, sizeof(count_be), errp);
     if (io != COLO_IO_OK) {
@@ -108,7 +101,7 @@ static ColoIo read_runs(const ColoFrame *f, GByteArray *head, ColoRun *runs,
            (size_t)be32_to_cpu(count_be) * COLO_WIRE_RUN_BYTES;
     if (be32_to_cpu(count_be) > COLO_RUNS_PER_FRAME_MAX ||
         size > f->length) {
-        return malformed(f, COLO_WIRE_BAD_COUNT, errp);
+        return colo_frame_check(f, COLO_WIRE_BAD_COUNT, errp);
     }
     g_byte_array_set_size(head, size);
     memcpy(head->data, &count_be, sizeof(count_be));
@@ -122,11 +115,11 @@ static ColoIo read_runs(const ColoFrame *f, GByteArray *head, ColoRun *runs,
                            COLO_PAGES_PER_FRAME_MAX, runs, run_count, pages,
                            &size);
     if (e != COLO_WIRE_OK) {
-        return malformed(f, e, errp);
+        return colo_frame_check(f, e, errp);
     }
     e = colo_wire_check_tail(f->length, size, *pages,
                              colo_ram_page_bytes());
-    return e == COLO_WIRE_OK ? COLO_IO_OK : malformed(f, e, errp);
+    return colo_frame_check(f, e, errp);
 }
 
 static ColoIo take_pages(const ColoFrame *f, ColoEvent *ev, Error **errp)
@@ -201,7 +194,7 @@ static ColoIo take_end(const ColoFrame *f, ColoEvent *ev, Error **errp)
     }
     e = colo_wire_get_end(in->data, in->len, &end);
     if (e != COLO_WIRE_OK) {
-        return malformed(f, e, errp);
+        return colo_frame_check(f, e, errp);
     }
     got.checksum = colo_checksum_value(s->checksum);
     if (end.page_count != got.page_count ||

@@ -294,8 +294,7 @@ static ColoIo take_hello(const ColoFrame *f, Error **errp)
     }
     e = colo_wire_get_hello(in->data, in->len, &hello);
     if (e != COLO_WIRE_OK) {
-        error_setg(errp, "malformed HELLO: %s", colo_wire_strerror(e));
-        return COLO_IO_GARBAGE;
+        return colo_frame_check(f, e, errp);
     }
     colo_need_bql();
     error_free(g_steal_pointer(&hello_error));
@@ -329,12 +328,7 @@ static ColoIo take_small(const ColoFrame *f, Error **errp)
         want_hashes = f->flags & COLO_REQUEST_WANT_HASHES;
         colo_fault("s-request");
     }
-    if (e != COLO_WIRE_OK) {
-        error_setg(errp, "malformed %s: %s", colo_msg_name(f->type),
-                   colo_wire_strerror(e));
-        return COLO_IO_GARBAGE;
-    }
-    return COLO_IO_OK;
+    return colo_frame_check(f, e, errp);
 }
 
 static ColoIo take_frame(const ColoFrame *f, ColoEvent *ev, Error **errp)

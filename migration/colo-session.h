@@ -141,6 +141,9 @@ ColoIo colo_read_payload(const ColoFrame *frame, GByteArray *to,
 /* Read REFUSE, FAILED or GOODBYE; text becomes the detail. */
 ColoIo colo_read_notice(const ColoFrame *frame, uint32_t *cause,
                         Error **errp);
+/* COLO_IO_OK for WIRE_OK, else GARBAGE with an error naming frame and fault. */
+ColoIo colo_frame_check(const ColoFrame *frame, ColoWireError e,
+                        Error **errp);
 /* COLO_EXIT. */
 void colo_emit_exit(ColoCause cause);
 
@@ -190,6 +193,7 @@ bool colo_device_load(const GByteArray *blob, Error **errp);
 /* Between these two colo_is_applying() holds. BQL. */
 void colo_apply_begin(void);
 void colo_apply_end(void);
+/* Digest as lower-case hex; g_free(). */
 char *colo_device_digest(Error **errp);
 
 /* --------------------------------------------------------- colo-user.c */
