@@ -96,16 +96,12 @@ bool colo_device_load(const GByteArray *blob, Error **errp)
 char *colo_device_digest(Error **errp)
 {
     g_autoptr(GByteArray) blob = g_byte_array_new();
-    XXH128_canonical_t out;
-    GString *hex;
+    XXH128_hash_t h;
 
     if (!colo_device_save(blob, errp)) {
         return NULL;
     }
-    hex = g_string_new(NULL);
-    XXH128_canonicalFromHash(&out, XXH3_128bits(blob->data, blob->len));
-    for (size_t i = 0; i < sizeof(out.digest); i++) {
-        g_string_append_printf(hex, "%02x", out.digest[i]);
-    }
-    return g_string_free(hex, false);
+    h = XXH3_128bits(blob->data, blob->len);
+    return g_strdup_printf("%016" PRIx64 "%016" PRIx64,
+                           (uint64_t)h.high64, (uint64_t)h.low64);
 }

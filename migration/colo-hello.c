@@ -46,12 +46,11 @@ bool colo_hello_check(const ColoHello *hello, Error **errp)
 {
     ColoSession *s = &colo_session;
     ColoHello ours;
-    bool fits;
+    uint16_t version;              /* there is but one so far */
 
     colo_hello_fill(&ours, false);
     ours.features = COLO_FEATURES_ALL;
-    fits = colo_wire_negotiate(&ours, hello, &s->version, &s->features);
-    if (!fits) {
+    if (!colo_wire_negotiate(&ours, hello, &version, &s->features)) {
         error_setg(errp, "the primary speaks versions %u to %u of the COLO "
                    "protocol, the secondary version %u; run the same build "
                    "on both sides", hello->min_version, hello->max_version,

@@ -14,8 +14,7 @@ char *colo_ram_digest(ColoRam *ram)
 {
     g_autofree ColoBlockInfo *table = colo_ram_table(ram);
     XXH3_state_t *state = XXH3_createState();
-    XXH128_canonical_t out;
-    GString *hex = g_string_new(NULL);
+    XXH128_hash_t h;
 
     XXH3_128bits_reset(state);
     for (uint32_t i = 0; i < colo_ram_block_count(ram); i++) {
@@ -25,10 +24,8 @@ char *colo_ram_digest(ColoRam *ram)
         XXH3_128bits_update(state, colo_ram_page_at(ram, i, 0),
                             table[i].used_bytes);
     }
-    XXH128_canonicalFromHash(&out, XXH3_128bits_digest(state));
+    h = XXH3_128bits_digest(state);
     XXH3_freeState(state);
-    for (size_t i = 0; i < sizeof(out.digest); i++) {
-        g_string_append_printf(hex, "%02x", out.digest[i]);
-    }
-    return g_string_free(hex, false);
+    return g_strdup_printf("%016" PRIx64 "%016" PRIx64,
+                           (uint64_t)h.high64, (uint64_t)h.low64);
 }

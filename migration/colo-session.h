@@ -58,7 +58,6 @@ typedef struct ColoSession {
     COLOMode role;
     ColoChannel *channel;
     ColoRam *ram;
-    uint16_t version;
     uint32_t features;
     ColoHashKey hash_key;
     union {
