@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from colo import netns, private, vm  # noqa: E402
+import compare_alone  # noqa: E402
 import picture  # noqa: E402
 import table  # noqa: E402
 
@@ -104,6 +105,12 @@ class Bench:
                 rounds[name].append({"replicated-pause-p50-ms":
                                      figures["idle-pause-p50-ms"]})
 
+    def compare_alone(self) -> Dict[str, Any]:
+        """colo-compare by itself."""
+        return compare_alone.rounds(
+            self.run, [(name, binary) for name, _, binary in self.subjects()
+                       if name != "plain"], self.options.rounds)
+
     def big(self, idle_ms: float) -> Dict[str, Any]:
         """Does the idle pause grow with the size of the guest?"""
         plan = {"memory_mib": BIG_MEMORY_MIB, "loads": False,
@@ -136,6 +143,8 @@ def show(result: Dict[str, Any]) -> None:
     """The tables."""
     if result.get("compare"):
         print("\n" + table.render(result["compare"]["median"]))
+    if result.get("compare-alone"):
+        print("\n" + compare_alone.render(result["compare-alone"]))
     if result.get("big"):
         print(f"idle pause, {BIG_MEMORY_MIB} MiB guest: "
               f"{result['big']['idle-pause-p50-ms']:.2f} ms, "
@@ -186,6 +195,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
     parser.add_argument("--channel", default="tcp", choices=("tcp", "unix"))
     parser.add_argument("--no-big", action="store_true",
                         help=f"leave out the {BIG_MEMORY_MIB} MiB guest")
+    parser.add_argument("--compare-alone", action="store_true",
+                        help="only colo-compare by itself, frames/s")
     parser.add_argument("--soak", type=int, metavar="N",
                         help="only N checkpoints at 50 ms, RSS growth")
     parser.add_argument("--kills", type=int, metavar="N",
@@ -203,7 +214,26 @@ def missing(options: argparse.Namespace) -> str:
     for binary in (options.binary, options.reference):
         if binary and not os.path.exists(binary):
             return f"no {binary}: run ./configure and make build"
-    return vm.guest_missing()
+    return "" if options.compare_alone else vm.guest_missing()
+
+
+def measure_all(bench: Bench, options: argparse.Namespace,
+                result: Dict[str, Any]) -> None:
+    """The parts that were asked for; without a wish, the usual ones."""
+    usual = not (options.soak or options.kills or options.compare_alone)
+    if options.soak:
+        result["soak"] = bench.run(f"soak, {options.soak} checkpoints",
+                                   {"kind": "soak", "count": options.soak})
+    if options.kills:
+        result["kills"] = bench.kills(options.kills)
+    if usual or options.compare_alone:
+        result["compare-alone"] = bench.compare_alone()
+    if usual:
+        result["compare"] = bench.compare()
+        idle_ms = result["compare"]["median"].get("ours", {}).get(
+            "idle-pause-p50-ms", 0)
+        if not options.no_big:
+            result["big"] = bench.big(idle_ms)
 
 
 def main(argv: List[str]) -> int:
@@ -219,18 +249,7 @@ def main(argv: List[str]) -> int:
                               "reference": options.reference,
                               "channel": options.channel}
     try:
-        if options.soak:
-            result["soak"] = bench.run(
-                f"soak, {options.soak} checkpoints",
-                {"kind": "soak", "count": options.soak})
-        if options.kills:
-            result["kills"] = bench.kills(options.kills)
-        if not options.soak and not options.kills:
-            result["compare"] = bench.compare()
-            idle_ms = result["compare"]["median"].get("ours", {}).get(
-                "idle-pause-p50-ms", 0)
-            if not options.no_big:
-                result["big"] = bench.big(idle_ms)
+        measure_all(bench, options, result)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130

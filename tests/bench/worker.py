@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from colo import private, storm  # noqa: E402
 from colo.case import Context  # noqa: E402
+import compare_alone  # noqa: E402
 import endurance  # noqa: E402
 import measure  # noqa: E402
 
@@ -28,6 +29,8 @@ def do_job(context: Context, job: Dict[str, Any]) -> Dict[str, Any]:
     kind = job["kind"]
     if kind == "soak":
         return endurance.soak(context, job["count"])
+    if kind == "compare-alone":
+        return compare_alone.measure(context, job)
     if kind == "kill":
         return {"gap-ms": storm.one_kill(context, job["side"], job["seed"])}
     plan = measure.Plan(**job["plan"])
