@@ -30,6 +30,9 @@ enum {
 /* One RAM block: keeps every product of pages and bytes inside 64 bits. */
 #define COLO_BLOCK_MAX_BYTES (1ull << 56)
 
+/* Cuts of diverged epochs that the policy remembers. */
+enum { COLO_HYBRID_ENTER_COUNT_MAX = 64 };
+
 /*
  * Operator limits. All times are milliseconds of a monotonic clock.
  * Who acts when one is reached is said at each member.
@@ -45,6 +48,17 @@ typedef struct ColoLimits {
     uint32_t checkpoint_delay_ms;
     /* shortest time between the end of one checkpoint and the next start */
     uint32_t min_gap_ms;
+    /* ditto, while only the network asks: mismatch, timeout, queue full */
+    uint32_t mismatch_gap_ms;
+    /* so many epochs that ended diverged within the window -> hybrid mode:
+     * output leaves at checkpoints only; 0: never; at most
+     * COLO_HYBRID_ENTER_COUNT_MAX */
+    uint32_t hybrid_enter_count;
+    uint32_t hybrid_window_ms;
+    /* time between two checkpoints in hybrid mode */
+    uint32_t hybrid_interval_ms;
+    /* so many epochs in a row without divergence -> hybrid mode ends */
+    uint32_t hybrid_exit_count;
     /* bytes the secondary stages for one checkpoint -> checkpoint refused */
     uint64_t staging_limit_bytes;
 } ColoLimits;
@@ -54,6 +68,18 @@ typedef struct ColoLimits {
 #define COLO_HEARTBEAT_MS_DEFAULT         1000
 #define COLO_CHECKPOINT_DELAY_MS_DEFAULT  20000
 #define COLO_MIN_GAP_MS_DEFAULT           0
+/* A guest whose every answer differs still runs half of the time. */
+#define COLO_MISMATCH_GAP_MS_DEFAULT      10
+/*
+ * With 50 ms and what a checkpoint takes, the hybrid mode makes about 15 of
+ * them in a second whether or not there is a difference: so it begins when
+ * differences cause as many, and for longer than a burst of new connections.
+ * It ends after more than a second without any.
+ */
+#define COLO_HYBRID_ENTER_COUNT_DEFAULT   30
+#define COLO_HYBRID_WINDOW_MS_DEFAULT     2000
+#define COLO_HYBRID_INTERVAL_MS_DEFAULT   50
+#define COLO_HYBRID_EXIT_COUNT_DEFAULT    20
 #define COLO_STAGING_LIMIT_BYTES_DEFAULT  0   /* 0: bounded by RAM size */
 
 #endif

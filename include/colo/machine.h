@@ -95,6 +95,9 @@ typedef enum ColoActionType {
                                 * rolled back, BROKEN means not */
     COLO_ACT_DISCARD,          /* S: throw staged state away */
     COLO_ACT_RELEASE_OUTPUT,   /* P: what was held before cut .epoch */
+    COLO_ACT_NET_MODE,         /* P: what may leave in the epoch that begins:
+                                * .arg is a ColoNetMode. Releases nothing by
+                                * itself; the guest stands still */
     COLO_ACT_RELEASE_ALL,      /* P: everything held, for good */
     COLO_ACT_TAKE_OVER,        /* S: disks and NICs become the primary's */
     COLO_ACT_GO_ALONE,         /* P: end replication, no more comparing */
@@ -104,6 +107,13 @@ typedef enum ColoActionType {
     COLO_ACT_GUEST_SHUTDOWN,   /* S: end the guest as the primary's ended */
     COLO_ACT__MAX
 } ColoActionType;
+
+/* Argument of ACT_NET_MODE. A primary begins with MATCH. */
+typedef enum ColoNetMode {
+    COLO_NET_MATCH,            /* what the secondary has sent, too */
+    COLO_NET_BUFFER,           /* hybrid mode: nothing before the next cut */
+    COLO_NET__MAX
+} ColoNetMode;
 
 typedef struct ColoAction {
     ColoActionType type;
@@ -174,6 +184,7 @@ typedef struct ColoPrimary {
     ColoLimits limits;          /* copied; colo_primary_set_limits() */
     ColoPolicy policy;
     uint64_t epoch;             /* the epoch both guests run in; 0: none */
+    ColoNetMode net_mode;       /* what ACT_NET_MODE has said last */
     ColoReason reason;          /* of the checkpoint in progress */
     ColoCause cause;            /* why LOST/ALONE/ENDED */
     bool failover_pending;      /* asked during a local action */
@@ -280,6 +291,7 @@ const char *colo_primary_state_name(ColoPrimaryState s);
 const char *colo_secondary_state_name(ColoSecondaryState s);
 const char *colo_event_name(ColoEventType t);
 const char *colo_action_name(ColoActionType t);
+const char *colo_net_mode_name(ColoNetMode m);         /* "match" */
 /* Short lower-case word, e.g. "peer-silent". */
 const char *colo_cause_name(ColoCause c);
 /* What happened, for people, where nobody has said it more exactly. */

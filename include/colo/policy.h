@@ -6,7 +6,15 @@
  * Requests of any reason are coalesced: those that arrive while one is
  * pending or in progress before its cut are served by it; those after its
  * cut ask for the next. A minimum gap keeps a storm of mismatches from
- * stopping the guest for good.
+ * stopping the guest for good; users and devices do not wait for that.
+ *
+ * An epoch in which the guests' output differed (mismatch or timeout; a full
+ * queue is a matter of volume) has diverged. When they do so all the time,
+ * comparing only costs, and hybrid mode begins: output leaves at checkpoints
+ * alone, and those come in a short, even rhythm instead of after each
+ * difference. Comparison goes on, so that the end of it is noticed. The mode
+ * changes at cuts only; whoever holds the output follows at the beginning of
+ * the next epoch (machine.h, COLO_ACT_NET_MODE).
  *
  * ColoHashPolicy decides per checkpoint if the secondary sends a hash per
  * dirty page: hashing pays while a fair part of those pages is equal on both
@@ -32,18 +40,26 @@ typedef enum ColoReason {
 } ColoReason;
 
 typedef struct ColoPolicy {
-    uint32_t delay_ms;
-    uint32_t min_gap_ms;
+    ColoLimits limits;
     int64_t last_end_ms;             /* end of the last checkpoint, or start */
-    bool pending;
+    uint32_t pending;                /* one bit for each reason asked */
     ColoReason pending_reason;       /* first reason since the last cut */
     uint64_t asked[COLO_REASON__MAX];/* requests seen */
     uint64_t taken[COLO_REASON__MAX];/* checkpoints begun, by reason */
+
+    bool hybrid;
+    int64_t hybrid_since_ms;         /* when it began, if .hybrid */
+    uint64_t hybrid_entered_count;
+    uint64_t diverged_count;         /* epochs that ended so */
+    uint32_t clean_count;            /* hybrid: epochs in a row without */
+    uint32_t cuts_count;             /* of those below that are known */
+    int64_t diverged_cuts_ms[COLO_HYBRID_ENTER_COUNT_MAX]; /* a ring */
 } ColoPolicy;
 
-void colo_policy_init(ColoPolicy *p, uint32_t delay_ms, uint32_t min_gap_ms,
+void colo_policy_init(ColoPolicy *p, const ColoLimits *limits,
                       int64_t now_ms);
-void colo_policy_set(ColoPolicy *p, uint32_t delay_ms, uint32_t min_gap_ms);
+/* Hybrid mode that is switched off ends with the next cut, not before. */
+void colo_policy_set(ColoPolicy *p, const ColoLimits *limits);
 /* Remember a request; counts it. */
 void colo_policy_ask(ColoPolicy *p, ColoReason reason);
 /* Time at which a checkpoint may begin, never before last_end + min_gap. */
@@ -52,9 +68,12 @@ int64_t colo_policy_due_ms(const ColoPolicy *p);
 ColoReason colo_policy_poll(const ColoPolicy *p, int64_t now_ms);
 /* REQUEST goes out: counted; requests until cut() belong to it. */
 void colo_policy_begin(ColoPolicy *p, ColoReason reason);
-/* The cut: from now on requests are for the next checkpoint. */
-void colo_policy_cut(ColoPolicy *p);
+/* The cut: from now on requests are for the next checkpoint. An epoch has
+ * ended, and with it hybrid mode may begin or end. */
+void colo_policy_cut(ColoPolicy *p, int64_t now_ms);
 void colo_policy_end(ColoPolicy *p, int64_t now_ms);
+/* There will be no more checkpoints: no more hybrid mode either. */
+void colo_policy_stop(ColoPolicy *p);
 const char *colo_reason_name(ColoReason r);
 
 typedef struct ColoHashPolicy {

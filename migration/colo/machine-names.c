@@ -87,6 +87,7 @@ const char *colo_action_name(ColoActionType t)
         [COLO_ACT_APPLY] = "apply",
         [COLO_ACT_DISCARD] = "discard",
         [COLO_ACT_RELEASE_OUTPUT] = "release-output",
+        [COLO_ACT_NET_MODE] = "net-mode",
         [COLO_ACT_RELEASE_ALL] = "release-all",
         [COLO_ACT_TAKE_OVER] = "take-over",
         [COLO_ACT_GO_ALONE] = "go-alone",
@@ -97,6 +98,16 @@ const char *colo_action_name(ColoActionType t)
     };
 
     return pick(names, G_N_ELEMENTS(names), t);
+}
+
+const char *colo_net_mode_name(ColoNetMode m)
+{
+    static const char *const names[COLO_NET__MAX] = {
+        [COLO_NET_MATCH] = "match",
+        [COLO_NET_BUFFER] = "buffer",
+    };
+
+    return pick(names, G_N_ELEMENTS(names), m);
 }
 
 const char *colo_cause_name(ColoCause c)

@@ -82,8 +82,9 @@ static void say(ColoPrimary *p, ColoStep *c, ColoMsgType msg,
 
 /* ------------------------------------------------- ways out of protection */
 
-static void survive(ColoStep *c)
+static void survive(ColoPrimary *p, ColoStep *c)
 {
+    colo_policy_stop(&p->policy);
     colo_act(c, COLO_ACT_RELEASE_ALL);
     colo_act(c, COLO_ACT_GO_ALONE);
     colo_act(c, COLO_ACT_GUEST_RUN);
@@ -93,7 +94,7 @@ static void survive(ColoStep *c)
 static void go_alone(ColoPrimary *p, ColoStep *c, ColoCause cause,
                      bool say_goodbye)
 {
-    survive(c);
+    survive(p, c);
     if (say_goodbye) {
         say(p, c, COLO_MSG_GOODBYE, 0, cause);
     }
@@ -106,7 +107,7 @@ static void go_alone(ColoPrimary *p, ColoStep *c, ColoCause cause,
 
 static void failover_lost(ColoPrimary *p, ColoStep *c)
 {
-    survive(c);
+    survive(p, c);
     colo_act_exit(c, COLO_CAUSE_REQUESTED);
     colo_act(c, COLO_ACT_STATUS);
     set_state(p, COLO_P_ALONE);
@@ -402,7 +403,7 @@ static void capture_ok(ColoPrimary *p, ColoStep *c)
     if (settle(p, c)) {
         return;
     }
-    colo_policy_cut(&p->policy);
+    colo_policy_cut(&p->policy, c->now_ms);
     wait_in(p, c, COLO_P_SENDING);
     colo_act_epoch(c, COLO_ACT_SEND_STATE, p->epoch + 1);
 }
@@ -423,12 +424,27 @@ static void sent_received(ColoPrimary *p, ColoStep *c)
     wait_in(p, c, COLO_P_COMMITTING);
 }
 
+/*
+ * Between two epochs nothing is held, so that neither direction of the change
+ * concerns output that somebody waits for.
+ */
+static void follow_hybrid(ColoPrimary *p, ColoStep *c)
+{
+    ColoNetMode mode = p->policy.hybrid ? COLO_NET_BUFFER : COLO_NET_MATCH;
+
+    if (p->net_mode != mode) {
+        p->net_mode = mode;
+        colo_act(c, COLO_ACT_NET_MODE)->arg = mode;
+    }
+}
+
 static void committing_loaded(ColoPrimary *p, ColoStep *c)
 {
     p->epoch++;
     p->reason = COLO_REASON_NONE;
     colo_policy_end(&p->policy, c->now_ms);
     colo_act_epoch(c, COLO_ACT_RELEASE_OUTPUT, p->epoch);
+    follow_hybrid(p, c);
     colo_act(c, COLO_ACT_GUEST_RUN);
     wait_in(p, c, COLO_P_RUNNING);
 }
@@ -686,8 +702,7 @@ void colo_primary_progress(ColoPrimary *p, int64_t now_ms)
 void colo_primary_init(ColoPrimary *p, const ColoLimits *limits)
 {
     *p = (ColoPrimary) { .state = COLO_P_OFF, .limits = *limits };
-    colo_policy_init(&p->policy, limits->checkpoint_delay_ms,
-                     limits->min_gap_ms, 0);
+    colo_policy_init(&p->policy, limits, 0);
 }
 
 /* A shorter limit counts from now on: it must not condemn the past. */
@@ -696,6 +711,5 @@ void colo_primary_set_limits(ColoPrimary *p, const ColoLimits *limits,
 {
     p->limits = *limits;
     p->rx_ms = now_ms;
-    colo_policy_set(&p->policy, limits->checkpoint_delay_ms,
-                    limits->min_gap_ms);
+    colo_policy_set(&p->policy, limits);
 }

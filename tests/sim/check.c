@@ -11,6 +11,8 @@
  *                     what was there before
  *   order             an output leaves at most once, in order, and before
  *                     the guest runs in the next epoch
+ *   net-mode          output is buffered exactly in epochs of hybrid mode,
+ *                     and then a checkpoint comes within its interval
  *   no-timer          who waits for the peer has an armed timer
  *   wait-limit        no wait is longer than its limit
  *   bounds            queues and staging stay within theirs
@@ -219,6 +221,27 @@ static void check_idle_p(SimWorld *w)
     }
 }
 
+/* In an epoch, the network does what the policy counts on. */
+static void check_net_mode(SimWorld *w)
+{
+    const ColoPrimary *p = &w->p.machine;
+    const ColoLimits *l = &p->limits;
+    int64_t interval_ms = MAX(l->hybrid_interval_ms, l->min_gap_ms);
+
+    if (p->state != COLO_P_RUNNING) {
+        return;
+    }
+    if (w->p.buffering != p->policy.hybrid) {
+        sim_broken(w, "net-mode", "%s, but hybrid mode is %s",
+                   w->p.buffering ? "buffered" : "matched",
+                   p->policy.hybrid ? "on" : "off");
+    }
+    if (w->p.buffering && !p->breakage &&
+        colo_primary_deadline(p) > p->policy.last_end_ms + interval_ms) {
+        sim_broken(w, "net-mode", "buffered without end");
+    }
+}
+
 static void check_idle_s(SimWorld *w)
 {
     const unsigned runs = S(RUNNING) | S(TAKEN_OVER);
@@ -279,6 +302,7 @@ void sim_check_step(SimWorld *w)
     check_timers(w);
     if (sim_idle(&w->p.node)) {
         check_idle_p(w);
+        check_net_mode(w);
     }
     if (sim_idle(&w->s.node)) {
         check_idle_s(w);

@@ -223,6 +223,9 @@ static void set_limits(SimWorld *w, bool primary, unsigned detail)
     limits.step_limit_ms = (detail & 1 ? 30 : 130) + detail / 2 % 32;
     limits.heartbeat_ms = 5 + detail / 128 % 128;
     limits.checkpoint_delay_ms = 20 + detail / 16384 % 512;
+    if (detail & (1u << 30)) {
+        limits.hybrid_enter_count = 0;
+    }
     if (primary) {
         colo_primary_set_limits(&w->p.machine, &limits, w->now_ms);
         w->p.node.heard_ms = w->now_ms;

@@ -131,6 +131,8 @@ static void print_coverage(const SimCoverage *c)
            " answers seen by clients\n", c->steps, c->checkpoints, c->served);
     printf("# released: %" PRIu64 " compared, %" PRIu64 " at a checkpoint\n",
            c->released_compared, c->released_committed);
+    printf("# hybrid mode: began %" PRIu64 " times, ended %" PRIu64
+           " times\n", c->storms, c->calms);
     printf("# %" PRIu64 " takeovers, %" PRIu64 " primaries alone, %" PRIu64
            " rollbacks, %" PRIu64 " services lost to double faults\n",
            c->takeovers, c->primaries_alone, c->rollbacks, c->lost_excused);
@@ -163,7 +165,8 @@ static void check_coverage(const SimCoverage *c)
     zero += count_zero(c->cause, COLO_CAUSE_PEER_CLOSED, COLO_CAUSE__MAX,
                        "cause");
     tap(!zero && c->takeovers && c->primaries_alone && c->rollbacks &&
-        c->released_compared && c->released_committed,
+        c->released_compared && c->released_committed &&
+        c->storms && c->calms,
         "every state, action, fault and cause was reached");
 }
 

@@ -11,6 +11,9 @@
  * in order; a different one asks for a checkpoint, and so do an answer that
  * does not come and a full queue. At the bound the guest is not served more.
  *
+ * In hybrid mode answers are compared all the same, but leave at checkpoints
+ * only.
+ *
  * A request that the primary's guest takes is mirrored; a cut puts a marker
  * behind the mirrored requests.
  */
@@ -91,7 +94,8 @@ static void release_head(SimWorld *w)
 
 static void release_matched(SimWorld *w)
 {
-    while (w->p.held_count && w->p.held[0].matched && !w->broken) {
+    while (w->p.held_count && w->p.held[0].matched && !w->p.buffering &&
+           !w->broken) {
         w->coverage->released_compared++;
         release_head(w);
     }

@@ -187,6 +187,25 @@ static void send(SimWorld *w, const ColoAction *a)
     sim_channel_send(w, true, &f);
 }
 
+/* Nothing of the epoch that begins may have been produced, or be let go. */
+static void net_mode(SimWorld *w, ColoNetMode mode)
+{
+    SimPrimarySide *p = &w->p;
+    bool buffer = mode == COLO_NET_BUFFER;
+
+    if (p->node.guest_runs || p->held_count) {
+        sim_broken(w, "net-mode", "changed to %s inside an epoch",
+                   colo_net_mode_name(mode));
+    }
+    if (p->buffering == buffer) {
+        sim_broken(w, "net-mode", "changed to %s, which it was",
+                   colo_net_mode_name(mode));
+    }
+    p->buffering = buffer;
+    w->coverage->storms += buffer;
+    w->coverage->calms += !buffer;
+}
+
 static void execute_plain(SimWorld *w, const ColoAction *a)
 {
     SimPrimarySide *p = &w->p;
@@ -209,6 +228,9 @@ static void execute_plain(SimWorld *w, const ColoAction *a)
     case COLO_ACT_RELEASE_OUTPUT:
         w->coverage->checkpoints++;
         sim_release_before(w, a->epoch);
+        break;
+    case COLO_ACT_NET_MODE:
+        net_mode(w, a->arg);
         break;
     case COLO_ACT_RELEASE_ALL:
         sim_check_survivor_p(w);

@@ -179,6 +179,7 @@ typedef struct SimPrimarySide {
     uint64_t released_serial;   /* the last one */
     bool released_all;
     bool alone;                 /* GO_ALONE was executed */
+    bool buffering;             /* output leaves at checkpoints only */
     ColoReason want;
     int64_t request_ms;         /* REQUEST of the checkpoint in progress */
     bool parted;                /* has been PARTING */
@@ -276,6 +277,8 @@ typedef struct SimCoverage {
     uint64_t checkpoints;
     uint64_t released_compared;
     uint64_t released_committed;
+    uint64_t storms;            /* hybrid mode was entered */
+    uint64_t calms;             /* and left */
     uint64_t takeovers;
     uint64_t primaries_alone;
     uint64_t rollbacks;

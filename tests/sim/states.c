@@ -36,6 +36,8 @@ typedef struct Case {
     bool slow_checkpoint;       /* has been in progress for long */
     bool failover_first;        /* asked for during the local action */
     bool lost_first;            /* ditto: the peer was lost */
+    bool storm;                 /* hybrid mode begins */
+    bool calm;                  /* and ends */
 } Case;
 
 #define CASE(what, ev, at, ...) \
@@ -53,6 +55,10 @@ static const Case primary_cases[] = {
     CASE("REPLY(n+1)", MSG(REPLY, EPOCH + 1), SOON),
     CASE("RECEIVED(n+1)", MSG(RECEIVED, EPOCH + 1), SOON),
     CASE("LOADED(n+1)", MSG(LOADED, EPOCH + 1), SOON),
+    CASE("LOADED(n+1), hybrid mode begins", MSG(LOADED, EPOCH + 1), SOON,
+         .states = P(COMMITTING), .storm = true),
+    CASE("LOADED(n+1), hybrid mode ends", MSG(LOADED, EPOCH + 1), SOON,
+         .states = P(COMMITTING), .calm = true),
     CASE("FAILED(n+1)", MSG_CAUSE(FAILED, EPOCH + 1, APPLY_FAILED), SOON),
     CASE("FAILED(n+1,apply-broken)",
          MSG_CAUSE(FAILED, EPOCH + 1, APPLY_BROKEN), SOON,
@@ -172,6 +178,8 @@ static void primary_row(GString *out, ColoPrimaryState state, const Case *c)
     p.channel_lost = c->lost_first;
     p.pending_cause = c->lost_first ? COLO_CAUSE_PEER_CLOSED
                                     : COLO_CAUSE_NONE;
+    p.policy.hybrid = c->storm;
+    p.net_mode = c->calm ? COLO_NET_BUFFER : COLO_NET_MATCH;
     colo_policy_end(&p.policy, BEGAN_MS);
     colo_primary_step(&p, &c->event, c->now_ms, &acts);
     pended = p.failover_pending || p.quit_pending || p.gone_pending ||

@@ -345,6 +345,14 @@ static void start(SimWorld *w, uint64_t seed, const SimOptions *options)
         limits.checkpoint_delay_ms = 400;
         w->quiet = sim_chance(w, 4);
     }
+    /* a third has storms; drawn apart, so that the others stay as they were */
+    if (sim_mix(seed, 12) % 3 == 0) {
+        limits.mismatch_gap_ms = 5;
+        limits.hybrid_enter_count = 2;
+        limits.hybrid_window_ms = 60;
+        limits.hybrid_interval_ms = 8;
+        limits.hybrid_exit_count = 2;
+    }
     colo_primary_init(&w->p.machine, &limits);
     colo_secondary_init(&w->s.machine, &limits);
     w->p.machine.breakage = w->s.machine.breakage = options->breakage;

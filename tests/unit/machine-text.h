@@ -48,6 +48,8 @@ static inline void text_action(GString *text, const ColoAction *a)
     }
     if (a->type == COLO_ACT_EXIT_EVENT) {
         g_string_append_printf(text, "(%s)", colo_cause_name(a->cause));
+    } else if (a->type == COLO_ACT_NET_MODE) {
+        g_string_append_printf(text, "(%s)", colo_net_mode_name(a->arg));
     }
 }
 

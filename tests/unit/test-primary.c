@@ -96,6 +96,82 @@ static void test_policy(void)
     g_assert_false(p.policy.pending);
 }
 
+/* One checkpoint of 6 ms; @loaded: what LOADED makes the primary do. */
+static void checkpoint(ColoPrimary *p, int64_t at_ms, ColoEvent begin,
+                       const char *request, const char *loaded)
+{
+    uint64_t next = p->epoch + 1;
+    g_autofree char *cut = g_strdup_printf("guest-stop capture(%u)",
+                                           (unsigned)next);
+    g_autofree char *send = g_strdup_printf("send-state(%u)",
+                                            (unsigned)next);
+
+    RUN(p,
+        { at_ms, begin, COLO_P_REQUESTED, request },
+        { at_ms + 1, MSG(REPLY, next), COLO_P_CAPTURING, cut },
+        { at_ms + 2, EV(LOCAL_OK), COLO_P_SENDING, send },
+        { at_ms + 3, EV(LOCAL_OK), COLO_P_SENT, "" },
+        { at_ms + 4, MSG(RECEIVED, next), COLO_P_COMMITTING, "" },
+        { at_ms + 6, MSG(LOADED, next), COLO_P_RUNNING, loaded });
+}
+
+static void protect_in_storm(ColoPrimary *p)
+{
+    const ColoEvent differs = WANT(MISMATCH);
+    ColoLimits stormy = limits;
+
+    protect(p);
+    stormy.mismatch_gap_ms = 10;
+    stormy.hybrid_enter_count = 2;
+    stormy.hybrid_window_ms = 100;
+    stormy.hybrid_interval_ms = 15;
+    stormy.hybrid_exit_count = 2;
+    colo_primary_set_limits(p, &stormy, 30);
+    RUN(p, { 34, WANT(QUEUE_FULL), COLO_P_RUNNING, "" });
+    g_assert_cmpint(colo_primary_deadline(p), ==, 40);
+    checkpoint(p, 40, differs, "REQUEST(2,queue-full)",
+               "release-output(2) guest-run");
+    checkpoint(p, 60, differs, "REQUEST(3,mismatch)",
+               "release-output(3) net-mode(buffer) guest-run");
+    g_assert_true(p->policy.hybrid);
+}
+
+/* Told when a storm begins and when it is over, and at no other time. */
+static void test_hybrid(void)
+{
+    const ColoEvent tick = EV(TICK);
+    ColoPrimary p;
+
+    protect_in_storm(&p);
+    g_assert_cmpint(colo_primary_deadline(&p), ==, 81);
+    RUN(&p, { 70, WANT(MISMATCH), COLO_P_RUNNING, "" });
+    g_assert_cmpint(colo_primary_deadline(&p), ==, 81);
+    checkpoint(&p, 81, tick, "REQUEST(4,mismatch)",
+               "release-output(4) guest-run");
+    checkpoint(&p, 102, tick, "REQUEST(5,periodic)",
+               "release-output(5) guest-run");
+    checkpoint(&p, 123, tick, "REQUEST(6,periodic)",
+               "release-output(6) net-mode(match) guest-run");
+    g_assert_false(p.policy.hybrid);
+    g_assert_cmpint(p.net_mode, ==, COLO_NET_MATCH);
+    RUN(&p, { 140, WANT(USER), COLO_P_REQUESTED, "REQUEST(7,user)" });
+}
+
+/* A survivor is in no mode; one that was lost still holds everything. */
+static void test_hybrid_ends_with_protection(void)
+{
+    ColoPrimary p;
+
+    protect_in_storm(&p);
+    RUN(&p, { 70, LOST_BY(PEER_CLOSED), COLO_P_LOST,
+              "close exit-event(peer-closed) status" });
+    g_assert_true(p.policy.hybrid);
+    RUN(&p, { 90, EV(FAILOVER), COLO_P_ALONE,
+              "release-all go-alone guest-run exit-event(requested) "
+              "status" });
+    g_assert_false(p.policy.hybrid);
+}
+
 static void test_heartbeat(void)
 {
     ColoPrimary p;
@@ -403,6 +479,7 @@ static void put_in(ColoPrimary *p, ColoPrimaryState state, unsigned pending)
     p->epoch = state >= COLO_P_RUNNING ? 7 : 0;
     p->rx_ms = p->tx_ms = p->started_ms = 1000;
     colo_policy_end(&p->policy, 1000);
+    p->policy.hybrid = true;    /* so that LOADED has to say it */
     p->failover_pending = pending & 1;
     p->quit_pending = pending & 2;
     p->gone_pending = pending & 4;
@@ -440,6 +517,8 @@ static void check_step(ColoPrimaryState before, const ColoPrimary *p,
     g_assert_cmpuint(actions_count(acts, COLO_ACT_RELEASE_OUTPUT), ==,
                      before == COLO_P_COMMITTING &&
                      p->state == COLO_P_RUNNING);
+    g_assert_cmpuint(actions_count(acts, COLO_ACT_NET_MODE), ==,
+                     actions_count(acts, COLO_ACT_RELEASE_OUTPUT));
     if (p->state == COLO_P_LOST && before != COLO_P_LOST) {
         g_assert_cmpuint(actions_count(acts, COLO_ACT_EXIT_EVENT), ==, 1);
     }
@@ -582,6 +661,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/primary/cycle", test_cycle);
     g_test_add_func("/primary/policy", test_policy);
+    g_test_add_func("/primary/hybrid", test_hybrid);
+    g_test_add_func("/primary/hybrid-ends", test_hybrid_ends_with_protection);
     g_test_add_func("/primary/heartbeat", test_heartbeat);
     g_test_add_func("/primary/heartbeat-bounded", test_heartbeat_bounded);
     g_test_add_func("/primary/set-limits", test_set_limits);

@@ -566,6 +566,10 @@ static void test_names(void)
     for (int i = 0; i < COLO_CAUSE__MAX; i++) {
         g_assert_cmpstr(colo_cause_name(i), !=, "unknown");
     }
+    for (int i = 0; i < COLO_NET__MAX; i++) {
+        g_assert_cmpstr(colo_net_mode_name(i), !=, "unknown");
+    }
+    g_assert_cmpstr(colo_net_mode_name(COLO_NET__MAX), ==, "unknown");
     g_assert_cmpstr(colo_primary_state_name(COLO_P__MAX), ==, "unknown");
     g_assert_cmpstr(colo_cause_name(COLO_CAUSE__MAX), ==, "unknown");
 }
