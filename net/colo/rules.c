@@ -118,8 +118,7 @@ static const char *prefix_problem(const ColoRule *r)
 static const char *layer2_problem(const ColoRule *r)
 {
     if (r->has_ethertype && r->kind != COLO_PACKET_OPAQUE) {
-        return "an Ethernet type needs the protocol that stands for frames "
-               "which are not understood";
+        return "an Ethernet type needs the protocol 'other'";
     }
     if (r->has_ethertype && r->ethertype < ETHERTYPE_MIN) {
         return "an Ethernet type is at least 0x600";
