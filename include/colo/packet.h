@@ -98,21 +98,21 @@ typedef struct ColoPacket {
     uint8_t tag_count;         /* 0..2 */
     uint8_t tcp_flags;
     uint8_t tcp_header_bytes;  /* with options */
-    bool needs_csum;           /* the checksum field holds a partial sum */
+    bool needs_csum;           /* l4's checksum field holds a partial sum */
     bool gso;                  /* one frame stands for several segments */
     bool fragment_more;
     bool has_timestamp;
     uint16_t tags[2];          /* VLAN ids, outer first */
-    uint16_t ethertype;        /* behind the tags */
+    uint16_t ethertype;        /* behind the tags; a length if < 0x600 */
     uint16_t gso_size;         /* payload bytes of one segment, if gso */
     uint16_t l3;               /* IP or ARP header; 0 if none */
-    uint16_t l4;               /* TCP, UDP, ICMP header or IP payload */
+    uint16_t l4;               /* TCP, UDP, ICMP header or IP payload; ARP: l3 */
     uint16_t src_port, dst_port; /* TCP, UDP; host order */
     uint16_t tcp_window;
     uint16_t tcp_timestamp;    /* offset of the 8 bytes tsval, tsecr; or 0 */
     uint16_t tcp_sack;         /* offset of the first SACK block; or 0 */
     uint8_t tcp_sack_count;    /* blocks of 8 bytes */
-    uint32_t payload;          /* TCP, UDP: data; else what follows l4 */
+    uint32_t payload;          /* TCP, UDP: data; else the same as l4 */
     uint32_t payload_bytes;    /* from the IP header */
     uint32_t l3_bytes;         /* IP header and all behind it; no padding */
     uint32_t tcp_seq, tcp_ack; /* host order */
