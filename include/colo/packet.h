@@ -106,7 +106,7 @@ typedef struct ColoPacket {
     uint16_t ethertype;        /* behind the tags; a length if < 0x600 */
     uint16_t gso_size;         /* payload bytes of one segment, if gso */
     uint16_t l3;               /* IP or ARP header; 0 if none */
-    uint16_t l4;               /* TCP, UDP, ICMP header or IP payload; ARP: l3 */
+    uint16_t l4;               /* header or payload behind IP; ARP: l3 */
     uint16_t src_port, dst_port; /* TCP, UDP; host order */
     uint16_t tcp_window;
     uint16_t tcp_timestamp;    /* offset of the 8 bytes tsval, tsecr; or 0 */

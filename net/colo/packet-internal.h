@@ -18,7 +18,7 @@ enum {
 };
 
 /*
- * Vnet header: virtio 1.2, 5.1.6. The hash report behind its first twelve
+ * Vnet header: virtio 1.2, section 5.1.6. The hash report behind its first twelve
  * bytes says nothing about the frame itself.
  */
 enum {

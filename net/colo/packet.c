@@ -9,8 +9,8 @@
  *
  * The vnet header comes last: what it promises (where a checksum belongs,
  * that the payload is to be cut to segments) is only believed when the frame
- * itself says the same. Its header length is a hint (virtio 1.2, 5.1.6.2)
- * and not looked at.
+ * itself says the same. Its header length is only a hint (virtio 1.2,
+ * section 5.1.6) and not looked at.
  */
 #include "packet-internal.h"
 
@@ -124,9 +124,15 @@ static Vnet read_vnet(const uint8_t *vnet)
     };
 }
 
+static bool has_l4_header(const ColoPacket *p)
+{
+    return p->kind != COLO_PACKET_OPAQUE && p->kind != COLO_PACKET_ARP &&
+           p->kind != COLO_PACKET_FRAGMENT;
+}
+
 static ColoReject check_csum(const Vnet *v, size_t size, ColoPacket *p)
 {
-    bool at_l4 = p->l4 != 0 && v->csum_start == p->l4;
+    bool at_l4 = has_l4_header(p) && v->csum_start == p->l4;
 
     if ((size_t)v->csum_start + v->csum_offset + 2 > size) {
         return COLO_REJECT_VNET;
