@@ -14,6 +14,7 @@
 #include "colo/machine.h"
 #include "colo/pages.h"
 #include "fuzz.h"
+#include "seeds.h"
 
 static const char *directory;
 static bool check_only;
@@ -34,7 +35,7 @@ static void check(const char *path, const GByteArray *a)
     }
 }
 
-static void save(const char *target, const char *name, const GByteArray *a)
+void seed_save(const char *target, const char *name, const GByteArray *a)
 {
     g_autofree char *dir = g_build_filename(directory, target, NULL);
     g_autofree char *file = g_strconcat("seed-", name, NULL);
@@ -77,7 +78,7 @@ static void seed_headers(void)
         uint32_t sequence = t * 1000;
 
         append_frame(a, t, &sequence, 0, NULL);
-        save("header", colo_msg_name(t), a);
+        seed_save("header", colo_msg_name(t), a);
     }
 }
 
@@ -124,21 +125,21 @@ static void seed_payloads(void)
     g_autoptr(GByteArray) start = g_byte_array_new();
     g_autoptr(GByteArray) head = runs_bytes(runs, 3, 0);
 
-    save("hello", "hello", hello);
-    save("hello", "ready", ready);
+    seed_save("hello", "hello", hello);
+    seed_save("hello", "ready", ready);
     colo_wire_put_notice(notice, COLO_CAUSE_LOCAL, "d\xc3\xa9j\xc3\xa0 vu");
-    save("notice", "notice", notice);
+    seed_save("notice", "notice", notice);
     colo_wire_put_blocks(table, blocks, 2);
-    save("blocks", "blocks", table);
+    seed_save("blocks", "blocks", table);
     colo_wire_put_reply(reply, &(ColoReply) { 300, 2 });
-    save("reply", "reply", reply);
+    seed_save("reply", "reply", reply);
     colo_wire_put_request(request, COLO_REASON_USER);
-    save("request", "request", request);
+    seed_save("request", "request", request);
     colo_wire_put_end(end, &(ColoEnd) { 300, 70000, 3, 0x1234567890ull });
-    save("end", "end", end);
+    seed_save("end", "end", end);
     colo_wire_put_start(start, true);
-    save("start", "start", start);
-    save("runs", "runs", head);
+    seed_save("start", "start", start);
+    seed_save("runs", "runs", head);
 }
 
 /* One checkpoint as the stream target reads it, in strict mode or not. */
@@ -175,7 +176,7 @@ static void seed_stream(bool strict)
     for (i = 0; i < G_N_ELEMENTS(bare); i++) {
         append_frame(a, bare[i], &sequence, 0, NULL);
     }
-    save("stream", strict ? "strict" : "lenient", a);
+    seed_save("stream", strict ? "strict" : "lenient", a);
 }
 
 int main(int argc, char **argv)
@@ -190,6 +191,7 @@ int main(int argc, char **argv)
     seed_payloads();
     seed_stream(true);
     seed_stream(false);
+    seeds_net();
     if (differing) {
         fprintf(stderr, "the wire format changed: raise COLO_WIRE_VERSION, "
                 "then write the seeds anew\n");
