@@ -128,6 +128,7 @@ void colo_packet_shift_sack(uint8_t *eth, const ColoPacket *p,
 
 /* --------------------------------------------------------------- trimming */
 
+/* Also when nothing is dropped: a frame of no segments needs its length. */
 static void trim_ip(uint8_t *eth, const ColoPacket *p, uint32_t l3_bytes)
 {
     uint8_t *length = eth + p->l3 + (p->family == 4 ? 2 : 4);
@@ -184,11 +185,11 @@ ColoNetFrame *colo_packet_trimmed(const ColoNetFrame *f, const ColoPacket *p,
     uint8_t *eth = colo_net_frame_eth(out);
     ColoPacket changed = *p;
 
+    trim_ip(eth, p, p->l3_bytes - dropped);
     if (dropped) {
         uint32_t at = p->l4 + TCP_FLAGS - 1;
         uint16_t word = colo_get_be16(eth + at);
 
-        trim_ip(eth, p, p->l3_bytes - dropped);
         trim_csum(eth, p, f->data + f->vnet_bytes + size, dropped);
         put16(eth, p, at, word & ~(COLO_TCP_FIN | COLO_TCP_PSH));
     }

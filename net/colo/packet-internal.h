@@ -18,8 +18,8 @@ enum {
 };
 
 /*
- * Vnet header: virtio 1.2, section 5.1.6. The hash report behind its first twelve
- * bytes says nothing about the frame itself.
+ * Vnet header (virtio 1.2, section 5.1.6). The hash report behind its first
+ * twelve bytes says nothing about the frame itself.
  */
 enum {
     COLO_VNET_FLAGS = 0, COLO_VNET_GSO_TYPE = 1, COLO_VNET_HEADER_BYTES = 2,

@@ -169,6 +169,15 @@ static bool fits_gso(const Vnet *v, const ColoPacket *p)
     }
 }
 
+/* Can one segment be an IP packet? */
+static bool segment_fits_ip(const Vnet *v, const ColoPacket *p)
+{
+    uint32_t bytes = p->payload - p->l3 + MIN(v->gso_size, p->payload_bytes);
+
+    return bytes <= COLO_IP_MAX_BYTES +
+                    (p->family == 6 ? COLO_IP6_HEADER_BYTES : 0);
+}
+
 static ColoReject check_vnet(const Vnet *v, size_t size, ColoPacket *p)
 {
     ColoReject reject = COLO_REJECT_NONE;
@@ -179,7 +188,7 @@ static ColoReject check_vnet(const Vnet *v, size_t size, ColoPacket *p)
     if (reject != COLO_REJECT_NONE || v->gso_type == GSO_NONE) {
         return reject;
     }
-    if (v->gso_size == 0 || !fits_gso(v, p)) {
+    if (v->gso_size == 0 || !fits_gso(v, p) || !segment_fits_ip(v, p)) {
         return COLO_REJECT_VNET;
     }
     /* GSO_UDP makes IP fragments of one datagram, not several datagrams. */

@@ -423,21 +423,27 @@ static void test_big_tcp(void)
     static const struct {
         uint8_t gso_type;
         uint8_t proto;
+        unsigned data_bytes, gso_size;
         ColoReject reject;
     } cases[] = {
-        { TEST_GSO_TCP4, TEST_TCP, COLO_REJECT_NONE },
-        { TEST_GSO_TCP4 | ECN, TEST_TCP, COLO_REJECT_NONE },
-        { TEST_GSO_TCP4, TEST_UDP, COLO_REJECT_IP_HEADER },
-        { TEST_GSO_TCP6, TEST_TCP, COLO_REJECT_IP_HEADER },
-        { TEST_GSO_UDP_L4, TEST_TCP, COLO_REJECT_IP_HEADER },
-        { 0, TEST_TCP, COLO_REJECT_IP_HEADER },
+        { TEST_GSO_TCP4, TEST_TCP, 65540, 1448, COLO_REJECT_NONE },
+        { TEST_GSO_TCP4 | ECN, TEST_TCP, 65540, 1448, COLO_REJECT_NONE },
+        { TEST_GSO_TCP4, TEST_TCP, 2000, 1448, COLO_REJECT_NONE },
+        { TEST_GSO_TCP4, TEST_UDP, 65540, 1448, COLO_REJECT_IP_HEADER },
+        { TEST_GSO_TCP6, TEST_TCP, 65540, 1448, COLO_REJECT_IP_HEADER },
+        { TEST_GSO_UDP_L4, TEST_TCP, 65540, 1448, COLO_REJECT_IP_HEADER },
+        { 0, TEST_TCP, 65540, 1448, COLO_REJECT_IP_HEADER },
+        /* its segments would be too long for IP */
+        { TEST_GSO_TCP4, TEST_TCP, 65540, 65495, COLO_REJECT_NONE },
+        { TEST_GSO_TCP4, TEST_TCP, 65540, 65496, COLO_REJECT_VNET },
+        { TEST_GSO_TCP4, TEST_TCP, 65496, 65535, COLO_REJECT_VNET },
     };
     unsigned i;
 
     for (i = 0; i < G_N_ELEMENTS(cases); i++) {
         const PacketPlan plan = { 4, 1, .proto = cases[i].proto,
-                                  .data_bytes = 65540 };
-        const VnetPlan v = { CSUM, cases[i].gso_type, 0, 1448,
+                                  .data_bytes = cases[i].data_bytes };
+        const VnetPlan v = { CSUM, cases[i].gso_type, 0, cases[i].gso_size,
                              plan_l4(&plan), 16 };
         g_autoptr(ColoNetFrame) f = plan_frame(&plan, 12, &v);
         ColoPacket p;
@@ -446,7 +452,8 @@ static void test_big_tcp(void)
         assert_reject(colo_packet_parse_frame(f, &p), cases[i].reject);
         assert_view_inside(&p, f->size);
         g_assert(p.gso == (cases[i].reject == COLO_REJECT_NONE));
-        g_assert_cmpuint(p.payload_bytes, ==, p.gso ? 65540 : 0);
+        g_assert_cmpuint(p.payload_bytes, ==,
+                         p.gso ? cases[i].data_bytes : 0);
     }
 }
 
