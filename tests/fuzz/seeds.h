@@ -10,5 +10,7 @@ void seed_save(const char *target, const char *name, const GByteArray *a);
 
 /* seeds-net.c: framer and rewriter */
 void seeds_net(void);
+/* seeds-packet.c: frame parser */
+void seeds_packet(void);
 
 #endif
