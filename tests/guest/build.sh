@@ -5,10 +5,12 @@
 # distribution that are downloaded and unpacked, never installed.
 #
 # Stages, each skipped when its inputs are unchanged:
-#   fetch    kernel image package and busybox-static into the cache
+#   fetch    kernel image package, busybox-static and, for the full guest,
+#            libssl-dev into the cache
 #   unpack   kernel out of the package, the modules of modules*.list with what
 #            they depend on, decompressed, in loading order
 #   compile  colo-guest, static
+#   tls      full only: colo-tls, static, and a certificate for it
 #   pack     initramfs.cpio.gz
 # Needs no root. Works on Debian 12 and 13.
 
@@ -27,8 +29,9 @@ usage() {
 usage: build.sh [--full] [--out DIR] [--kernel-deb FILE] [--refresh]
 
   --full             build the guest with the drivers of real hardware too
-                     (e1000, e1000e, rtl8139, ahci, usb): vmlinuz-full and
-                     initramfs-full.cpio.gz, from a package of 70 to 110 MB
+                     (e1000, e1000e, rtl8139, ahci, usb) and a TLS server:
+                     vmlinuz-full and initramfs-full.cpio.gz, from a package
+                     of 70 to 110 MB
   --out DIR          where the guest goes (default: build/guest)
   --kernel-deb FILE  use this linux-image package instead of downloading one
   --refresh          look for newer packages than those in the cache
@@ -89,4 +92,12 @@ busybox_deb=$cache/$(cat "$cache/busybox-static.name")
 unpack_busybox
 unpack_kernel
 compile_daemon
+tls_files=
+if [ $flavour = full ]; then
+    fetch_package libssl-dev plain
+    openssl_deb=$cache/$(cat "$cache/libssl-dev.name")
+    unpack_openssl
+    compile_tls
+    tls_files="$out/work/colo-tls $out/tls/certificate.pem"
+fi
 pack_initramfs

@@ -9,7 +9,8 @@ import socket
 import time
 
 PORTS = {"echo": 7000, "kv": 7001, "control": 7002, "source": 7003,
-         "sink": 7004, "udp": 7005}
+         "sink": 7004, "http": 80, "udp": 7005, "ledger": 7006, "dns": 53}
+DATAGRAM_SERVICES = ("udp", "ledger", "dns")
 BLOCK_BYTES = 65536
 NUMBER_BYTES = 8
 MASK = (1 << 64) - 1
@@ -73,11 +74,11 @@ class Guest:
     def lines(self, service):
         return Lines(self.connect(service))
 
-    def udp_socket(self, timeout_s=1.0):
+    def udp_socket(self, timeout_s=1.0, service="udp"):
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.settimeout(timeout_s)
-        sock.connect((self.address, self.ports["udp"]))
+        sock.connect((self.address, self.ports[service]))
         return sock
 
     def wait_ready(self, old_boot_id=None, limit_s=120.0):

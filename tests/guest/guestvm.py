@@ -67,8 +67,9 @@ def command_line(arguments, ports, disk_path, log_path):
     if disk == "virtio":
         disk = f"virtio-blk-{bus}"
     forwards = "".join(
-        f",hostfwd={'udp' if name == 'udp' else 'tcp'}:127.0.0.1:{port}-"
-        f":{guestclient.PORTS[name]}" for name, port in ports.items())
+        f",hostfwd={'udp' if name in guestclient.DATAGRAM_SERVICES else 'tcp'}"
+        f":127.0.0.1:{port}-:{guestclient.PORTS[name]}"
+        for name, port in ports.items())
     append = (kernel_parameters(arguments.accel) +
               " colo.ip=10.0.2.15/24 colo.gw=10.0.2.2")
     command = [arguments.qemu]
@@ -106,9 +107,12 @@ class Machine:
         disk_path = base / "disk.raw"
         with open(disk_path, "wb") as disk:
             disk.truncate(DISK_BYTES)
-        names = [name for name in guestclient.PORTS if name != "udp"]
-        ports = dict(zip(names, free_ports(socket.SOCK_STREAM, len(names))))
-        ports["udp"] = free_ports(socket.SOCK_DGRAM, 1)[0]
+        datagrams = guestclient.DATAGRAM_SERVICES
+        streams = [n for n in guestclient.PORTS if n not in datagrams]
+        ports = {**dict(zip(streams, free_ports(socket.SOCK_STREAM,
+                                                len(streams)))),
+                 **dict(zip(datagrams, free_ports(socket.SOCK_DGRAM,
+                                                  len(datagrams))))}
         self.guest = guestclient.Guest("127.0.0.1", ports)
         self.start = time.monotonic()
         self.process = subprocess.Popen(

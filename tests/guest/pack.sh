@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# shellcheck shell=sh disable=SC2154,SC2086,SC2013
+# shellcheck shell=sh disable=SC2154,SC2086,SC2013,SC2044
 #
 # Part of build.sh: unpacks the kernel and its modules, compiles the daemon and
 # packs the initramfs. Uses nothing of the host but gcc, dpkg-deb, gzip and,
@@ -128,10 +128,63 @@ compile_daemon() {
     echo "$hash" >"$out/work/daemon.stamp"
 }
 
+# package_of_library -lNAME: the package whose static library the static
+# libcrypto may need. A newer OpenSSL compresses.
+package_of_library() {
+    case $1 in
+    -lz) echo zlib1g-dev ;;
+    -lzstd) echo libzstd-dev ;;
+    -lbrotli*) echo libbrotli-dev ;;
+    esac
+}
+
+# Unpacks OpenSSL's static libraries, and those that they need, to $openssl.
+unpack_openssl() {
+    openssl=$out/work/openssl
+    done_before "$out/work/openssl.stamp" "${openssl_deb##*/}" && return
+    rm -rf "$openssl" "$out/work/openssl.stamp"
+    dpkg-deb -x "$openssl_deb" "$openssl"
+    for library in $(find "$openssl" -name libcrypto.pc -exec sed -n \
+                     's/^Libs.private: *//p' {} +); do
+        package=$(package_of_library "$library")
+        [ -n "$package" ] || continue
+        fetch_package "$package" plain
+        dpkg-deb -x "$cache/$(cat "$cache/$package.name")" "$openssl"
+    done
+    echo "${openssl_deb##*/}" >"$out/work/openssl.stamp"
+}
+
+# The linker warns of name services in a static program; nothing uses them.
+compile_tls() {
+    hash="${openssl_deb##*/} $(digest "$here"/tls/* "$here/pack.sh")"
+    done_before "$out/work/tls.stamp" "$hash" && return
+    say "compiling colo-tls"
+    lib=$(dirname "$(find "$openssl" -name libcrypto.a)")
+    private=$(sed -n 's/^Libs.private: *//p' "$lib/pkgconfig/libcrypto.pc")
+    gcc -static -O2 -g0 -s -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror \
+        -pthread -isystem "$openssl/usr/include" \
+        -isystem "$openssl/usr/include/${lib##*/}" \
+        -o "$out/work/colo-tls" "$here"/tls/*.c \
+        -L"$lib" -lssl -lcrypto $private >"$work/tls.log" 2>&1 ||
+        fail "cannot compile colo-tls, see $work/tls.log"
+    mkdir -p "$out/tls"
+    "$out/work/colo-tls" certificate "$out/tls" ||
+        fail "colo-tls cannot make its certificate"
+    echo "$hash" >"$out/work/tls.stamp"
+}
+
+# What only the full guest has.
+add_tls() {
+    [ $flavour = full ] || return 0
+    mkdir -p "$root/etc"
+    cp "$out/work/colo-tls" "$root/bin/"
+    cp -r "$out/tls" "$root/etc/"
+}
+
 pack_initramfs() {
     archive=$out/initramfs$suffix.cpio.gz
     hash=$(digest "$here/init" "$here/pack.sh" "$out/work/colo-guest" \
-           "$busybox" "$work"/stage/*)
+           "$busybox" "$work"/stage/* $tls_files)
     done_before "$work/pack.stamp" "$hash" && [ -f "$archive" ] &&
         [ -f "$out/vmlinuz$suffix" ] &&
         { say "$archive is up to date"; return; }
@@ -144,6 +197,7 @@ pack_initramfs() {
     ln -s busybox "$root/bin/sh"
     cp "$work"/stage/* "$root/lib/modules/"
     cp "$here/init" "$root/init"
+    add_tls
     chmod 755 "$root/init" "$root"/bin/*
     find "$root" -exec touch -h -d @0 {} +
     (cd "$root" && find . | LC_ALL=C sort |

@@ -12,8 +12,10 @@ only if nothing failed.
 """
 import argparse
 import socket
+import struct
 import sys
 import time
+import zlib
 
 import guestclient
 import guestvm
@@ -87,20 +89,111 @@ def check_tcp_echo_on_200_connections(guest):
         sock.close()
 
 
+def ask_datagram(sock, request):
+    """The answer to a datagram, which is repeated while none comes."""
+    for _ in range(5):
+        sock.send(request)
+        try:
+            return sock.recv(65536)
+        except socket.timeout:
+            continue
+    raise AssertionError(f"no answer to {len(request)} bytes")
+
+
 def check_udp_echo(guest):
     with guest.udp_socket() as sock:
         for size in (1, 512, 1400, 8000):
             payload = guestclient.stream_bytes(size, seed=size)
-            for _ in range(5):
-                sock.send(payload)
-                try:
-                    answer = sock.recv(65536)
-                    break
-                except socket.timeout:
-                    continue
-            else:
-                raise AssertionError(f"no answer to {size} bytes")
-            expect(answer, payload)
+            expect(ask_datagram(sock, payload), payload)
+
+
+def check_ledger(guest):
+    with guest.udp_socket(service="ledger") as sock:
+        def ask(text):
+            return ask_datagram(sock, text.encode()).decode()
+        name = f"t{time.time_ns()}"
+        first = ask(f"NEXT {name} 1")
+        assert first.startswith(f"OK {name} 1 "), first
+        expect(ask(f"NEXT {name} 1"), first)
+        second = ask(f"NEXT {name} 2")
+        assert second.split()[:3] == ["OK", name, "2"], second
+        assert second.split()[3] != first.split()[3], second
+        expect(ask(f"NEXT {name} 4"), f"ERR {name} 2")
+        expect(ask(f"NEXT {name} 0"), f"ERR {name} 2")
+        expect(ask(f"NEXT other{name} 1").split()[3], first.split()[3])
+        assert ask("NEXT").startswith("ERR usage")
+        assert ask("N" * 200).startswith("ERR request too long")
+
+
+def dns_query(name, kind, flags=0x0100):
+    labels = b"".join(bytes([len(label)]) + label.encode()
+                      for label in name.split("."))
+    return (struct.pack(">6H", 4711, flags, 1, 0, 0, 0) + labels + b"\0" +
+            struct.pack(">2H", kind, 1))
+
+
+def check_dns(guest):
+    with guest.udp_socket(service="dns") as sock:
+        for kind, head in ((1, b"\x0a"), (28, b"\xfd" + bytes(11))):
+            query = dns_query("Www.Example.org", kind)
+            answer = ask_datagram(sock, query)
+            crc = struct.pack(">I", zlib.crc32(b"www.example.org"))
+            data = head + (crc[1:] if kind == 1 else crc)
+            expect(answer, struct.pack(">6H", 4711, 0x8500, 1, 1, 0, 0) +
+                   query[12:] + struct.pack(">3HIH", 0xc00c, kind, 1, 60,
+                                            len(data)) + data)
+        for query, flags in (
+                (dns_query("none.example.org", 1), 0x8503),
+                (dns_query("www.example.org", 15), 0x8500),
+                (dns_query("www.example.org", 1)[:20], 0x8501),
+                (dns_query("www.example.org", 1, 0x2800), 0xac04)):
+            answer = ask_datagram(sock, query)
+            expect(struct.unpack(">4H", answer[:8])[1:4:2], (flags, 0))
+        sock.send(dns_query("www.example.org", 1, 0x8000))
+        sock.send(b"short")
+        expect(ask_datagram(sock, dns_query("none.x", 1))[3], 0x03)
+
+
+def http_response(file):
+    """Status and body of the next response."""
+    status = int(file.readline().split()[1])
+    fields = {}
+    while True:
+        line = file.readline().strip()
+        if not line:
+            break
+        name, _, value = line.partition(b":")
+        fields[name.lower()] = value.strip()
+    return status, file.read(int(fields[b"content-length"]))
+
+
+def check_http(guest):
+    with guest.connect("http") as sock:
+        file = sock.makefile("rb")
+        for size, seed in ((0, 1), (1, 1), (100000, 2), (1 << 20, 1)):
+            sock.sendall(b"GET /bytes/%d/%d HTTP/1.1\r\nHost: guest\r\n\r\n"
+                         % (size, seed))
+            expect(http_response(file),
+                   (200, guestclient.stream_bytes(size, seed)))
+        sock.sendall(b"GET /bytes/10/3 HTTP/1.1\r\nHost: guest\r\n\r\n" * 50)
+        for _ in range(50):
+            expect(http_response(file)[0], 200)
+        sock.sendall(b"GET /elsewhere HTTP/1.1\r\nHost: guest\r\n\r\n")
+        expect(http_response(file), (404, b""))
+        sock.sendall(b"GET /bytes/5/1 HTTP/1.1\r\nConnection: close\r\n\r\n")
+        expect(http_response(file)[0], 200)
+        expect(file.read(), b"")
+
+
+def check_http_refusals(guest):
+    for request, status in ((b"POST / HTTP/1.1\r\n\r\n", 405),
+                            (b"what\r\n\r\n", 400),
+                            (b"GET /bytes/1/1 HTTP/1.0\r\n\r\n", 200)):
+        with guest.connect("http") as sock:
+            file = sock.makefile("rb")
+            sock.sendall(request)
+            expect(http_response(file)[0], status)
+            expect(file.read(), b"")
 
 
 def check_store_counts_revisions(guest):
@@ -249,10 +342,11 @@ def check_power_off(guest, machine):
 
 CHECKS = (
     check_control_answers, check_tcp_echo, check_tcp_echo_on_200_connections,
-    check_udp_echo, check_store_counts_revisions, check_store_pipelines,
-    check_store_is_bounded, check_durable_writes, check_sparse_dirtying, check_full_dirtying,
-    check_bulk_source, check_bulk_sink, check_bulk_sink_sees_a_wrong_byte,
-    check_cpu_load, check_disk_load,
+    check_udp_echo, check_ledger, check_dns, check_http, check_http_refusals,
+    check_store_counts_revisions, check_store_pipelines,
+    check_store_is_bounded, check_durable_writes, check_sparse_dirtying,
+    check_full_dirtying, check_bulk_source, check_bulk_sink,
+    check_bulk_sink_sees_a_wrong_byte, check_cpu_load, check_disk_load,
 )
 
 

@@ -17,19 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bulk.h"
 #include "services.h"
 
-enum {
-    BLOCK_BYTES = 65536,
-    NUMBER_BYTES = 8,
-};
-
-typedef struct BulkState {
-    uint64_t size;
-    uint64_t done;
-    uint64_t seed;
-    uint8_t block[BLOCK_BYTES];
-} BulkState;
+enum { NUMBER_BYTES = 8 };
 
 static void put_number(uint8_t *block, uint64_t number)
 {
@@ -38,14 +29,18 @@ static void put_number(uint8_t *block, uint64_t number)
     }
 }
 
-static void bulk_begin(BulkState *bulk, uint64_t size, uint64_t seed)
+void bulk_begin(Bulk *bulk, uint64_t size, uint64_t seed)
 {
     uint64_t word = seed * 2 + 1;
 
     bulk->size = size;
     bulk->done = 0;
+    if (bulk->filled && bulk->seed == seed) {
+        return;
+    }
     bulk->seed = seed;
-    for (int at = NUMBER_BYTES; at < BLOCK_BYTES; at += 8) {
+    bulk->filled = true;
+    for (int at = NUMBER_BYTES; at < BULK_BLOCK_BYTES; at += 8) {
         word ^= word << 13;
         word ^= word >> 7;
         word ^= word << 17;
@@ -53,16 +48,12 @@ static void bulk_begin(BulkState *bulk, uint64_t size, uint64_t seed)
     }
 }
 
-/*
- * Points *bytes at the stream from bulk->done on; returns how many are there,
- * at most @limit and not beyond the block or the end.
- */
-static size_t bulk_next(BulkState *bulk, const uint8_t **bytes, size_t limit)
+size_t bulk_next(Bulk *bulk, const uint8_t **bytes, size_t limit)
 {
-    size_t in_block = bulk->done % BLOCK_BYTES;
-    size_t size = BLOCK_BYTES - in_block;
+    size_t in_block = bulk->done % BULK_BLOCK_BYTES;
+    size_t size = BULK_BLOCK_BYTES - in_block;
 
-    put_number(bulk->block, bulk->done / BLOCK_BYTES);
+    put_number(bulk->block, bulk->done / BULK_BLOCK_BYTES);
     *bytes = bulk->block + in_block;
     if (size > bulk->size - bulk->done) {
         size = bulk->size - bulk->done;
@@ -72,7 +63,7 @@ static size_t bulk_next(BulkState *bulk, const uint8_t **bytes, size_t limit)
 
 static bool parse(Conn *conn, const char *line, const char *verb)
 {
-    BulkState *bulk = conn_state(conn);
+    Bulk *bulk = conn_state(conn);
     size_t verb_size = strlen(verb);
     uint64_t size, seed;
     char rest;
@@ -89,7 +80,7 @@ static bool parse(Conn *conn, const char *line, const char *verb)
 
 static void source_line(Conn *conn, char *line)
 {
-    BulkState *bulk = conn_state(conn);
+    Bulk *bulk = conn_state(conn);
 
     if (bulk->done < bulk->size) {
         conn_printf(conn, "ERR the stream before is not finished\n");
@@ -102,21 +93,21 @@ static void source_line(Conn *conn, char *line)
 
 static void source_drain(Conn *conn)
 {
-    BulkState *bulk = conn_state(conn);
+    Bulk *bulk = conn_state(conn);
     const uint8_t *bytes;
     size_t size;
 
     if (bulk->done == bulk->size) {
         return;
     }
-    size = bulk_next(bulk, &bytes, BLOCK_BYTES);
+    size = bulk_next(bulk, &bytes, BULK_BLOCK_BYTES);
     conn_send(conn, bytes, size);
     bulk->done += size;
 }
 
 static void sink_finish_if_done(Conn *conn)
 {
-    BulkState *bulk = conn_state(conn);
+    Bulk *bulk = conn_state(conn);
 
     conn_set_raw(conn, bulk->done < bulk->size);
     if (bulk->done == bulk->size) {
@@ -134,7 +125,7 @@ static void sink_line(Conn *conn, char *line)
 
 static void sink_mismatch(Conn *conn, const uint8_t *got, const uint8_t *want)
 {
-    BulkState *bulk = conn_state(conn);
+    Bulk *bulk = conn_state(conn);
 
     while (*got == *want) {
         got++;
@@ -147,7 +138,7 @@ static void sink_mismatch(Conn *conn, const uint8_t *got, const uint8_t *want)
 
 static size_t sink_data(Conn *conn, const uint8_t *bytes, size_t size)
 {
-    BulkState *bulk = conn_state(conn);
+    Bulk *bulk = conn_state(conn);
     size_t used = 0;
 
     while (used < size && bulk->done < bulk->size) {
@@ -170,7 +161,7 @@ const Service source_service = {
     .port = PORT_SOURCE,
     .line = source_line,
     .drain = source_drain,
-    .state_size = sizeof(BulkState),
+    .state_size = sizeof(Bulk),
 };
 
 const Service sink_service = {
@@ -178,5 +169,5 @@ const Service sink_service = {
     .port = PORT_SINK,
     .line = sink_line,
     .data = sink_data,
-    .state_size = sizeof(BulkState),
+    .state_size = sizeof(Bulk),
 };

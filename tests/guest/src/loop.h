@@ -23,6 +23,7 @@ enum {
     CONN_IN_BYTES = 64 * 1024,         /* longest line, and one read */
     CONN_OUT_HIGH_BYTES = 256 * 1024,  /* stop reading above this */
     LOOP_CONNS_MAX = 1024,             /* further ones are closed at once */
+    DATAGRAM_MAX_BYTES = 65536,
 };
 
 typedef struct Loop Loop;
@@ -43,6 +44,16 @@ Loop *loop_new(const char *name);
 
 /* Listens on @service's port, IPv6 and IPv4. Exits with a message on error. */
 void loop_listen(Loop *loop, const Service *service);
+
+/*
+ * A UDP service: the reply to the @size bytes of @request goes to @reply, which
+ * has room for DATAGRAM_MAX_BYTES; returns its size, 0 for no reply.
+ */
+typedef size_t DatagramAnswer(const uint8_t *request, size_t size,
+                              uint8_t *reply);
+
+/* Binds UDP @port, IPv6 and IPv4. Exits with a message on error. */
+void loop_datagrams(Loop *loop, uint16_t port, DatagramAnswer *answer);
 
 /* Watches @fd for input; @ready is called with @opaque. */
 void loop_watch(Loop *loop, int fd, void (*ready)(int fd, void *opaque),

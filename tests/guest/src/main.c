@@ -2,9 +2,10 @@
 /*
  * colo-guest: the load inside the test guest.
  *
- * Four threads with an event loop each, so that a slow disk, a bulk stream or a
- * long command does not delay the others: echo, control, the key-value store,
- * bulk. More threads come and go with the loads that the control port starts.
+ * Five threads with an event loop each, so that a slow disk, a bulk stream or a
+ * long command does not delay the others: echo and the datagram services,
+ * control, the key-value store, bulk, web. More threads come and go with the
+ * loads that the control port starts.
  * "colo-guest: ready" on the console says that every port is open.
  */
 #include <signal.h>
@@ -33,6 +34,7 @@ int main(int argc, char **argv)
     Loop *control = loop_new("control");
     Loop *store = loop_new("store");
     Loop *bulk = loop_new("bulk");
+    Loop *web = loop_new("web");
 
     setlinebuf(stdout);
     signal(SIGPIPE, SIG_IGN);
@@ -41,16 +43,20 @@ int main(int argc, char **argv)
 
     loop_listen(echo, &echo_service);
     loop_listen(control, &control_service);
-    udp_echo_start(echo);
+    loop_datagrams(echo, PORT_UDP_ECHO, echo_datagram);
+    loop_datagrams(echo, PORT_LEDGER, ledger_datagram);
+    loop_datagrams(echo, PORT_DNS, dns_datagram);
     power_watch(control);
     loop_listen(store, &kv_service);
     loop_listen(bulk, &source_service);
     loop_listen(bulk, &sink_service);
+    loop_listen(web, &http_service);
 
     loop_start(echo);
     loop_start(control);
     loop_start(store);
     loop_start(bulk);
+    loop_start(web);
     printf("colo-guest: ready\n");
     for (;;) {
         pause();

@@ -12,6 +12,9 @@ enum {
     PORT_SOURCE = 7003,
     PORT_SINK = 7004,
     PORT_UDP_ECHO = 7005,
+    PORT_LEDGER = 7006,
+    PORT_DNS = 53,
+    PORT_HTTP = 80,
 };
 
 extern const Service echo_service;
@@ -19,9 +22,11 @@ extern const Service kv_service;
 extern const Service control_service;
 extern const Service source_service;
 extern const Service sink_service;
+extern const Service http_service;
 
-/* Opens the UDP echo socket in @loop. */
-void udp_echo_start(Loop *loop);
+DatagramAnswer echo_datagram;
+DatagramAnswer ledger_datagram;
+DatagramAnswer dns_datagram;
 
 /*
  * Recovers the store from @disk_path, or starts it empty without a disk (NULL).
