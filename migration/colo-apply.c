@@ -19,6 +19,7 @@
 #include "block/replication.h"
 #include "exec/memory.h"
 #include "migration/colo.h"
+#include "net/colo.h"
 #include "net/filter.h"
 #include "system/runstate.h"
 #include "colo-secondary.h"
@@ -117,6 +118,7 @@ static bool cut_disks_and_nics(Error **errp)
     }
     if (!*errp) {
         colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
+        colo_net_enter(s->secondary.pending_epoch);
     }
     colo_stats_note(&s->stats, COLO_PHASE_APPLY_DISKS,
                     s->secondary.pending_epoch, t);

@@ -20,6 +20,7 @@
 #include "system/runstate.h"
 #include "system/tcg.h"
 #include "migration/colo.h"
+#include "net/colo.h"
 #include "qemu-file.h"
 #include "savevm.h"
 #include "colo-session.h"
@@ -83,6 +84,7 @@ bool colo_device_load(const GByteArray *blob, Error **errp)
     memcpy(buffer->data, blob->data, blob->len);
     buffer->usage = blob->len;
     f = qemu_file_new_input(QIO_CHANNEL(buffer));
+    colo_net_before_load();
     cpu_synchronize_all_pre_loadvm();
     ret = qemu_load_device_state(f);
     qemu_fclose(f);

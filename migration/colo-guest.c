@@ -37,6 +37,8 @@ static bool letting_go;
 static RunState wanted = RUN_STATE_RUNNING;
 static ShutdownCause reset_later = SHUTDOWN_CAUSE_NONE;
 static unsigned stopping;          /* the main thread pauses vCPUs */
+static bool throttled;             /* stopped by colo_net_hold_guest() */
+static bool throttle_asked;        /* any thread, atomic */
 static QemuCond stopped_cond;
 
 static void __attribute__((constructor)) colo_guest_setup(void)
@@ -66,17 +68,11 @@ void colo_guest_end(void)
     held = false;
 }
 
-void colo_guest_stop(void)
+/* The guest is not held yet. */
+static void hold(void)
 {
-    RunState was;
+    RunState was = runstate_get();
 
-    while (stopping) {
-        qemu_cond_wait_bql(&stopped_cond);
-    }
-    if (held) {
-        return;
-    }
-    was = runstate_get();
     held = true;
     reset_later = SHUTDOWN_CAUSE_NONE;
     if (!runstate_is_live(was)) {
@@ -93,6 +89,53 @@ void colo_guest_stop(void)
     vm_state_notify(false, RUN_STATE_COLO);
     qapi_event_send_stop();
     bdrv_drain_all();
+}
+
+void colo_guest_stop(void)
+{
+    while (stopping) {
+        qemu_cond_wait_bql(&stopped_cond);
+    }
+    if (!held) {
+        hold();
+    }
+}
+
+/*
+ * Back-pressure. The next GUEST_RUN of a checkpoint ends it, or the end of
+ * COLO; a checkpoint is asked for by whoever throttles.
+ */
+void colo_net_hold_guest(void)
+{
+    if (held || !colo_session_is(COLO_MODE_PRIMARY)) {
+        return;
+    }
+    throttled = true;
+    colo_guest_stopping(true);
+    hold();
+    colo_guest_stopping(false);
+}
+
+static void throttle_bh(void *opaque)
+{
+    qatomic_set(&throttle_asked, false);
+    colo_net_hold_guest();
+}
+
+void colo_net_throttle(void)
+{
+    if (!qatomic_xchg(&throttle_asked, true)) {
+        colo_session_ask_checkpoint(COLO_REASON_QUEUE_FULL);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), throttle_bh, NULL);
+    }
+}
+
+void colo_guest_unthrottle(void)
+{
+    if (throttled) {
+        throttled = false;
+        colo_guest_run();
+    }
 }
 
 /* @state is what the guest shall get; the secondary is to learn of it. */
@@ -115,6 +158,7 @@ void colo_guest_run(void)
     if (qemu_vmstop_requested(&requested)) {
         want(requested);
     }
+    throttled = false;
     letting_go = true;
     if (wanted == RUN_STATE_RUNNING) {
         vm_start();

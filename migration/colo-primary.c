@@ -12,22 +12,15 @@
 #include "block/replication.h"
 #include "migration/colo.h"
 #include "migration/global_state.h"
-#include "net/colo-compare.h"
+#include "net/colo.h"
 #include "colo-loop.h"
 #include "colo-primary.h"
 
-static Notifier compare_notifier;
-static bool compare_registered;
 static int64_t phase_us;           /* begin of the current phase */
 static int64_t stopped_us;         /* begin of the pause */
 static uint64_t sent_before;       /* tx_bytes at the last REQUEST */
 
 /* ------------------------------------------------------- local actions */
-
-static void mismatch_found(Notifier *notifier, void *data)
-{
-    colo_session_ask_checkpoint(COLO_REASON_MISMATCH);
-}
 
 static bool begin(Error **errp)
 {
@@ -38,13 +31,11 @@ static bool begin(Error **errp)
     if (*errp) {
         return false;
     }
-    compare_notifier.notify = mismatch_found;
-    colo_compare_register_notifier(&compare_notifier);
-    compare_registered = true;
+    colo_net_begin(true);
     return true;
 }
 
-static bool capture(Error **errp)
+static bool capture(uint64_t epoch, Error **errp)
 {
     ERRP_GUARD();
     ColoSession *s = &colo_session;
@@ -53,6 +44,7 @@ static bool capture(Error **errp)
         s->view.cuts_begun++;
     }
     colo_need_bql();
+    colo_net_cut(epoch);
     replication_do_checkpoint_all(errp);
     if (*errp || colo_fault("p-capture")) {
         return false;
@@ -73,31 +65,16 @@ static bool capture(Error **errp)
 
 /* -------------------------------------------------------------- output */
 
-/* The compare threads may wait for the main loop: not under the BQL. */
-static void release_output(void)
-{
-    Error *err = NULL;
-
-    colo_drop_bql();
-    colo_notify_compares_event(NULL, COLO_EVENT_CHECKPOINT, &err);
-    if (err) {
-        warn_report_err(err);
-    }
-}
-
 static void go_alone(void)
 {
     Error *err = NULL;
 
     colo_need_bql();
-    if (compare_registered) {
-        colo_compare_unregister_notifier(&compare_notifier);
-        compare_registered = false;
-    }
     replication_stop_all(true, &err);
     if (err) {
         error_report_err(err);
     }
+    colo_guest_unthrottle();
 }
 
 /* ------------------------------------------------------------ executor */
@@ -181,7 +158,7 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
         pause_over(s->primary.epoch);
         return COLO_EV__MAX;
     case COLO_ACT_CAPTURE:
-        ok = capture(errp);
+        ok = capture(a->epoch, errp);
         phase_us = colo_stats_note(&s->stats, COLO_PHASE_CAPTURE, a->epoch,
                                    phase_us);
         colo_fault("p-captured");
@@ -197,13 +174,19 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
         break;
     case COLO_ACT_RELEASE_OUTPUT:
         colo_fault("p-before-release");
-        release_output();
+        colo_need_bql();
+        colo_net_release(a->epoch);
         phase_us = colo_stats_note(&s->stats, COLO_PHASE_RELEASE, a->epoch,
                                    phase_us);
         colo_fault("p-released");
         return COLO_EV__MAX;
     case COLO_ACT_RELEASE_ALL:
-        release_output();
+        colo_need_bql();
+        colo_net_end(true);
+        return COLO_EV__MAX;
+    case COLO_ACT_NET_MODE:
+        colo_need_bql();
+        colo_net_buffer(a->arg);
         return COLO_EV__MAX;
     case COLO_ACT_GO_ALONE:
         go_alone();

@@ -14,6 +14,7 @@
 #include "block/aio.h"
 #include "qemu/coroutine.h"
 #include "migration/colo.h"
+#include "net/colo.h"
 #include "system/runstate.h"
 #include "options.h"
 #include "colo-session.h"
@@ -26,6 +27,11 @@ static ColoLimits parameters = {
     .heartbeat_ms = COLO_HEARTBEAT_MS_DEFAULT,
     .min_gap_ms = COLO_MIN_GAP_MS_DEFAULT,
     .staging_limit_bytes = COLO_STAGING_LIMIT_BYTES_DEFAULT,
+    .mismatch_gap_ms = COLO_MISMATCH_GAP_MS_DEFAULT,
+    .hybrid_enter_count = COLO_HYBRID_ENTER_COUNT_DEFAULT,
+    .hybrid_window_ms = COLO_HYBRID_WINDOW_MS_DEFAULT,
+    .hybrid_interval_ms = COLO_HYBRID_INTERVAL_MS_DEFAULT,
+    .hybrid_exit_count = COLO_HYBRID_EXIT_COUNT_DEFAULT,
 };
 static OnOffAuto page_hash = ON_OFF_AUTO_AUTO;
 
@@ -64,7 +70,22 @@ static bool check_limits(const ColoLimits *l, Error **errp)
         !check_range("checkpoint-limit", l->checkpoint_limit_ms, 100,
                      hour_ms, errp) ||
         !check_range("heartbeat", l->heartbeat_ms, 5, 600 * 1000, errp) ||
-        !check_range("min-gap", l->min_gap_ms, 0, 600 * 1000, errp)) {
+        !check_range("min-gap", l->min_gap_ms, 0, 600 * 1000, errp) ||
+        !check_range("mismatch-gap", l->mismatch_gap_ms, 0, 600 * 1000,
+                     errp) ||
+        !check_range("hybrid-window", l->hybrid_window_ms, 1, hour_ms,
+                     errp) ||
+        !check_range("hybrid-interval", l->hybrid_interval_ms, 1, hour_ms,
+                     errp)) {
+        return false;
+    }
+    if (l->hybrid_enter_count > COLO_HYBRID_ENTER_COUNT_MAX) {
+        error_setg(errp, "hybrid-enter is %u, but must be between 0 and %d",
+                   l->hybrid_enter_count, COLO_HYBRID_ENTER_COUNT_MAX);
+        return false;
+    }
+    if (l->hybrid_exit_count == 0) {
+        error_setg(errp, "hybrid-exit is 0, but must be at least 1");
         return false;
     }
     if (l->heartbeat_ms * 2ull >= l->step_limit_ms) {
@@ -90,6 +111,16 @@ void qmp_colo_set_parameters(ColoParameters *p, Error **errp)
     l.min_gap_ms = p->has_min_gap ? p->min_gap : l.min_gap_ms;
     l.staging_limit_bytes = p->has_staging_limit ? p->staging_limit
                                                  : l.staging_limit_bytes;
+    l.mismatch_gap_ms = p->has_mismatch_gap ? p->mismatch_gap
+                                            : l.mismatch_gap_ms;
+    l.hybrid_enter_count = p->has_hybrid_enter ? p->hybrid_enter
+                                               : l.hybrid_enter_count;
+    l.hybrid_window_ms = p->has_hybrid_window ? p->hybrid_window
+                                              : l.hybrid_window_ms;
+    l.hybrid_interval_ms = p->has_hybrid_interval ? p->hybrid_interval
+                                                  : l.hybrid_interval_ms;
+    l.hybrid_exit_count = p->has_hybrid_exit ? p->hybrid_exit
+                                             : l.hybrid_exit_count;
     if (!check_limits(&l, errp)) {
         return;
     }
@@ -118,6 +149,16 @@ ColoParameters *qmp_query_colo_parameters(Error **errp)
     p->min_gap = l.min_gap_ms;
     p->has_staging_limit = true;
     p->staging_limit = l.staging_limit_bytes;
+    p->has_mismatch_gap = true;
+    p->mismatch_gap = l.mismatch_gap_ms;
+    p->has_hybrid_enter = true;
+    p->hybrid_enter = l.hybrid_enter_count;
+    p->has_hybrid_window = true;
+    p->hybrid_window = l.hybrid_window_ms;
+    p->has_hybrid_interval = true;
+    p->hybrid_interval = l.hybrid_interval_ms;
+    p->has_hybrid_exit = true;
+    p->hybrid_exit = l.hybrid_exit_count;
     p->has_page_hash = true;
     p->page_hash = colo_page_hash_mode();
     return p;
@@ -193,6 +234,7 @@ ColoInfo *qmp_query_colo(Error **errp)
     const ColoView *v = &colo_session.view;
     ColoInfo *info = g_new0(ColoInfo, 1);
 
+    info->nics = colo_net_info();
     QEMU_LOCK_GUARD(&colo_session.lock);
     info->role = v->last_role;
     info->state = v->state;
@@ -203,6 +245,11 @@ ColoInfo *qmp_query_colo(Error **errp)
     info->epoch = v->epoch;
     info->checkpoints_total = v->checkpoint_count;
     info->checkpoints = checkpoint_counts(v->taken);
+    info->hybrid = g_new0(ColoHybridInfo, 1);
+    info->hybrid->active = v->hybrid;
+    info->hybrid->entered = v->hybrid_entered_count;
+    info->hybrid->since_ms = v->hybrid ? colo_now_ms() - v->hybrid_since_ms
+                                       : 0;
     add_timings(info, &v->stats);
     add_sizes(info, &v->stats);
     return info;

@@ -13,6 +13,8 @@
 #include "block/replication.h"
 #include "migration/colo.h"
 #include "migration/global_state.h"
+#include "net/announce.h"
+#include "net/colo.h"
 #include "net/filter.h"
 #include "system/runstate.h"
 #include "system/system.h"
@@ -23,6 +25,7 @@
 static Error *hello_error;         /* why the HELLO cannot be accepted */
 static bool want_hashes;           /* of the REQUEST being answered */
 static int64_t stopped_us;
+static AnnounceTimer announce;
 
 /* ------------------------------------------------------- local actions */
 
@@ -39,7 +42,11 @@ static bool begin(Error **errp)
         return false;
     }
     replication_start_all(REPLICATION_MODE_SECONDARY, errp);
-    return !*errp;
+    if (*errp) {
+        return false;
+    }
+    colo_net_begin(false);
+    return true;
 }
 
 /* Runs and hashes of one DIRTY frame. */
@@ -139,6 +146,9 @@ static void take_over(void)
     if (err) {
         error_report_err(err);
     }
+    colo_net_end(true);
+    /* Switches are to learn where the guest is now. */
+    qemu_announce_self(&announce, migrate_announce_params());
 }
 
 /* ------------------------------------------------------------ executor */
@@ -184,6 +194,9 @@ static void guest_run(void)
     int64_t begin_us = colo_now_us();
 
     colo_need_bql();
+    if (colo_net_role() == COLO_NET_SECONDARY && colo_net_epoch() == 0) {
+        colo_net_enter(s->secondary.epoch);
+    }
     colo_guest_force_run(s->peer_paused);
     if (s->peer_paused && s->secondary.state == COLO_S_TAKEN_OVER) {
         colo_guest_run();                /* as paused */

@@ -47,6 +47,9 @@ typedef struct ColoView {
     uint64_t cuts_begun;       /* what colo-checkpoint waits for ... */
     uint64_t cuts_done;        /* ... to be loaded */
     uint64_t taken[COLO_REASON__MAX];
+    bool hybrid;
+    int64_t hybrid_since_ms;
+    uint64_t hybrid_entered_count;
     ColoStats stats;
 } ColoView;
 
@@ -173,6 +176,8 @@ void colo_guest_begin(RunState state);
 /* COLO is over, whatever the guest is in. */
 void colo_guest_end(void);
 void colo_guest_stop(void);
+/* COLO is over: what colo_net_hold_guest() stopped runs again. */
+void colo_guest_unthrottle(void);
 void colo_guest_run(void);
 /* cont while held: true when that is dealt with here, maybe by an error. */
 bool colo_guest_continues(Error **errp);

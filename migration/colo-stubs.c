@@ -90,3 +90,20 @@ bool colo_keeps_code_coherent(void)
 {
     return false;
 }
+
+void colo_net_ask(ColoReason reason)
+{
+}
+
+bool colo_session_is_ending(void)
+{
+    return true;
+}
+
+void colo_net_throttle(void)
+{
+}
+
+void colo_net_hold_guest(void)
+{
+}

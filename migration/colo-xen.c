@@ -9,6 +9,7 @@
 #include "qapi/qapi-commands-colo.h"
 #include "block/replication.h"
 #include "migration/colo.h"
+#include "net/colo.h"
 #include "net/filter.h"
 
 void qmp_xen_set_replication(bool primary, bool enable, bool has_failover,
@@ -46,5 +47,6 @@ void qmp_xen_colo_do_checkpoint(Error **errp)
     replication_do_checkpoint_all(errp);
     if (!*errp) {
         colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
+        colo_net_next_epoch();
     }
 }

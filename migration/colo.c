@@ -19,6 +19,7 @@
 #include "qemu/rcu.h"
 #include "exec/memory.h"
 #include "migration/colo.h"
+#include "net/colo.h"
 #include "system/runstate.h"
 #include "migration.h"
 #include "options.h"
@@ -90,6 +91,23 @@ bool colo_session_ask_failover(Error **errp)
     s->view.exit_reason = COLO_EXIT_REASON_PROCESSING;
     colo_channel_kick(s->channel);
     return true;
+}
+
+void colo_net_ask(ColoReason reason)
+{
+    colo_session_ask_checkpoint(reason);
+}
+
+bool colo_session_is_ending(void)
+{
+    ColoSession *s = &colo_session;
+
+    QEMU_LOCK_GUARD(&s->lock);
+    return !s->active || s->asks.failover ||
+           s->view.exit_reason == COLO_EXIT_REASON_PROCESSING ||
+           s->view.state == COLO_STATE_LOST ||
+           s->view.state == COLO_STATE_ALONE ||
+           s->view.state == COLO_STATE_DEAD;
 }
 
 ColoAsks colo_session_take_asks(void)
@@ -214,6 +232,9 @@ static void fill_view(ColoSession *s, ColoView *v)
         v->cause = s->primary.cause;
         v->epoch = s->primary.epoch;
         memcpy(v->taken, s->primary.policy.taken, sizeof(v->taken));
+        v->hybrid = s->primary.policy.hybrid;
+        v->hybrid_since_ms = s->primary.policy.hybrid_since_ms;
+        v->hybrid_entered_count = s->primary.policy.hybrid_entered_count;
     } else {
         v->state = secondary_view_state(s->secondary.state);
         v->phase = colo_secondary_state_name(s->secondary.state);
@@ -324,6 +345,9 @@ void colo_session_end(void)
         channel = g_steal_pointer(&s->channel);
     }
     colo_waiters_wake(true);
+    if (colo_net_role() != COLO_NET_NONE) {
+        colo_net_end(false);
+    }
     colo_guest_end();
     colo_user_end();
     colo_channel_shutdown(channel);

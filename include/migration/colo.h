@@ -10,6 +10,7 @@
 #define MIGRATION_COLO_H
 
 #include "qapi/qapi-types-run-state.h"
+#include "colo/policy.h"
 
 /* What net filters and colo-compare are told. */
 enum colo_event {
@@ -54,6 +55,25 @@ bool migration_incoming_in_colo_state(void);
 int migration_incoming_enable_colo(void);
 void migration_incoming_disable_colo(void);
 bool migration_incoming_colo_enabled(void);
+
+/* ---------------------------------------------------- for the network */
+
+/* A checkpoint is wanted; nothing happens without a primary. Any thread. */
+void colo_net_ask(ColoReason reason);
+
+/*
+ * The other side is lost, a failover was asked for, or there is no session:
+ * the network's parts may be taken away. Any thread.
+ */
+bool colo_session_is_ending(void);
+
+/*
+ * The guest sends more than may be held: it stands still until a checkpoint
+ * or the end of COLO has made room. Any thread; returns at once.
+ */
+void colo_net_throttle(void);
+/* The same at once, on a primary; also when its output lost its guard. BQL. */
+void colo_net_hold_guest(void);
 
 /* --------------------------------------------------- hooks of the rest */
 

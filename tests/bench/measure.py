@@ -34,6 +34,7 @@ class Plan:
     memory_mib: int = 256
     channel: str = "tcp"
     disk: str = "readonly"
+    form: str = "direct"
     pauses_count: int = 10
     traffic_s: float = 4.0
     loads: bool = True
@@ -170,7 +171,8 @@ def protected(context: Context, plan: Plan) -> Dict[str, Any]:
     out: Dict[str, Any] = {}
     pair = context.booted_pair(
         spec=Spec(memory_mib=plan.memory_mib), channel=plan.channel,
-        disk=plan.disk, delay_ms=IDLE_DELAY_MS)
+        disk=plan.disk, delay_ms=IDLE_DELAY_MS,
+        form="chardev" if context.is_reference else plan.form)
     begin_s = time.monotonic()
     pair.protect(180)
     out["protect-s"] = time.monotonic() - begin_s

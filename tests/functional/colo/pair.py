@@ -31,6 +31,8 @@ class Config:
     spec: vm.Spec = dataclasses.field(default_factory=vm.Spec)
     channel: str = "tcp"                # tcp, unix or fd
     chardev: str = "tcp"                # sockets of the proxy: tcp or unix
+    form: str = "chardev"               # of colo-compare: chardev or direct
+    relayed: bool = False               # a relay between (direct form)
     delay_ms: int = 1000                # x-checkpoint-delay
     disk: str = "none"                  # none, readonly or replicated
     disk_device: str = DISK_DEVICE
@@ -56,8 +58,9 @@ class Pair:
         self.machines: List[vm.VM] = []
         self.disk = disk.make(config.disk, binary, run_dir,
                               config.disk_device)
-        self.proxy = proxy.Proxy(run_dir, config.chardev,
-                                 config.spec.has_vnet_header())
+        self.proxy = proxy.make(config.form, run_dir, config.chardev,
+                                config.spec.has_vnet_header(),
+                                config.relayed)
         self._fd: Optional[socket.socket] = None
         self.p: vm.VM = self._make_primary()
         self.s: Optional[vm.VM] = None

@@ -17,6 +17,9 @@ from .qmp import QMPClient
 
 _PORTS = {"mirror0": 9003, "compare1": 9004, "compare0": 9001,
           "compare_out": 9005}
+# Of the direct form; where the primary listens behind a relay.
+PORT = _PORTS["mirror0"]
+RELAYED_PORT = PORT + 100
 _LOCAL = (("compare0-0", "compare0"), ("compare_out0", "compare_out"))
 _PRIMARY_IDS = ("comp0", "iothread1", "m0", "redire0", "redire1")
 
@@ -24,10 +27,12 @@ _PRIMARY_IDS = ("comp0", "iothread1", "m0", "redire0", "redire1")
 class Proxy:
     """Makes the options and commands; see the top of the file."""
 
-    def __init__(self, run_dir: str, kind: str, vnet_header: bool) -> None:
+    def __init__(self, run_dir: str, kind: str, vnet_header: bool,
+                 relayed: bool = False) -> None:
         self._run_dir = run_dir
         self._kind = kind
         self._vnet_header = vnet_header
+        self._relayed = relayed
 
     # -- command line ----------------------------------------------------
 
@@ -148,6 +153,58 @@ class Proxy:
             monitor.cmd("object-del", {"id": name})
         for name in ("red1", "red0"):
             monitor.cmd("chardev-remove", {"id": name})
+
+
+class DirectProxy(Proxy):
+    """One object and one connection at each side.
+
+        primary    net0 :9003, colo-compare comp0 in the path of the NIC
+        secondary  red0 -> :9003, rewriter rew0
+    """
+
+    def primary_chardevs(self) -> List[str]:
+        address = self._address("mirror0")
+        if self._relayed:
+            address = address.replace(str(PORT), str(RELAYED_PORT))
+        return ["-chardev", f"socket,id=net0,{address},"
+                            "server=on,wait=off" + self._nodelay()]
+
+    def secondary_argv(self) -> List[str]:
+        return ["-chardev", f"socket,id=red0,{self._address('mirror0')},"
+                            "reconnect-ms=1000" + self._nodelay(),
+                "-object", "filter-rewriter,id=rew0,netdev=hn0,queue=all,"
+                           "primary=red0"]
+
+    def _objects(self) -> List[Dict[str, Any]]:
+        return [{"qom-type": "colo-compare", "id": "comp0", "netdev": "hn0",
+                 "secondary": "net0"}]
+
+    def add_primary_objects(self, monitor: QMPClient,
+                            before: str = "") -> None:
+        """Nothing depends on the order: it takes its own place."""
+        there = {child["name"] for child in
+                 monitor.cmd("qom-list", {"path": "/objects"})}
+        for properties in self._objects():
+            if properties["id"] not in there:
+                monitor.cmd("object-add", properties)
+
+    def promote(self, monitor: QMPClient) -> None:
+        self._add_chardev(monitor, "net0", "mirror0", True)
+
+    @staticmethod
+    def primary_failover(monitor: QMPClient) -> None:
+        """Without a pair the comparer lets everything pass."""
+
+    @staticmethod
+    def secondary_failover(monitor: QMPClient) -> None:
+        """The rewriter goes on by itself."""
+
+
+def make(form: str, run_dir: str, kind: str, vnet_header: bool,
+         relayed: bool) -> Proxy:
+    """The form is `chardev` or `direct`."""
+    made = {"chardev": Proxy, "direct": DirectProxy}[form]
+    return made(run_dir, kind, vnet_header, relayed)
 
 
 def _text(value: Any) -> str:

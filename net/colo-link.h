@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO: frames and markers over a character device, both directions.
+ *
+ * Never waits: what the device does not take stays in a buffer of limited
+ * size. A connection that ends drops what was not sent, and a new one begins
+ * at a frame's first byte, so that the receiver never sees half a frame.
+ *
+ * The receiving callbacks run in the link's context (main loop or an
+ * iothread). Sending is for any thread.
+ */
+#ifndef NET_COLO_LINK_H
+#define NET_COLO_LINK_H
+
+#include "block/aio.h"
+#include "qemu/iov.h"
+#include "qemu/units.h"
+#include "colo/framer.h"
+
+typedef struct ColoLink ColoLink;
+
+typedef struct ColoLinkOps {
+    /* One item; a frame is the receiver's. NULL: nothing is read. */
+    void (*item)(void *opaque, ColoFramerItem *item);
+    /* All items of one piece of input have been handed over. May be NULL. */
+    void (*batch)(void *opaque);
+    /* The device is connected / not any more. May be NULL. */
+    void (*opened)(void *opaque);
+    void (*closed)(void *opaque);
+    /* After a time of taking nothing the device has taken more. May be NULL. */
+    void (*drained)(void *opaque);
+} ColoLinkOps;
+
+typedef enum ColoLinkResult {
+    COLO_LINK_OK,
+    COLO_LINK_CLOSED,          /* nobody is connected */
+    COLO_LINK_FULL,            /* over the limit: not taken */
+} ColoLinkResult;
+
+enum { COLO_LINK_LIMIT_BYTES = 64 * MiB };
+
+/*
+ * @property names the option whose value is @chardev, for errors. @ctx is
+ * NULL for the main loop, else an iothread's with its @aio.
+ */
+ColoLink *colo_link_new(const char *property, const char *chardev, bool vnet,
+                        GMainContext *ctx, AioContext *aio,
+                        const ColoLinkOps *ops, void *opaque, Error **errp);
+/* Callbacks may come from here on, OPENED first if it is. Main thread, BQL. */
+void colo_link_start(ColoLink *link);
+/* Main thread, BQL. After it no callback comes any more. */
+void colo_link_free(ColoLink *link);
+const char *colo_link_name(const ColoLink *link);
+
+/* Queue a frame; @iov begins with @vnet_bytes of vnet header. */
+ColoLinkResult colo_link_put_iov(ColoLink *link, const struct iovec *iov,
+                                 int iovcnt, uint32_t vnet_bytes);
+ColoLinkResult colo_link_put(ColoLink *link, const ColoNetFrame *f);
+void colo_link_put_marker(ColoLink *link, ColoMarkerType type,
+                          uint64_t epoch);
+/* Send what is queued as far as the device takes it now. */
+void colo_link_flush(ColoLink *link);
+bool colo_link_is_open(ColoLink *link);
+/* In the link's context: stop or go on reading. */
+void colo_link_pause(ColoLink *link, bool on);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO: inside of the comparer. Nobody but net/colo/compare*.c, flow.c and
+ * fragment.c includes this.
+ *
+ * An item is what is compared or held as one: a frame, or all fragments of a
+ * datagram. Items of the primary are in the list of everything held, in
+ * order of arrival, from push to release; most are in the queue of a flow as
+ * well. Items of the secondary are in their flow's queue only.
+ */
+#ifndef COLO_COMPARE_INT_H
+#define COLO_COMPARE_INT_H
+
+#include <string.h>
+#include <glib.h>
+#include "colo/compare.h"
+
+typedef struct ColoFlow ColoFlow;
+typedef struct ColoItem ColoItem;
+typedef struct ColoLive ColoLive;
+
+/* Compared and hashed as bytes: no padding. */
+typedef struct ColoFlowKey {
+    uint8_t src[16], dst[16];
+    uint16_t src_port, dst_port;
+    uint16_t tags[2];
+    uint16_t ethertype;
+    uint8_t kind, proto;
+} ColoFlowKey;
+
+struct ColoItem {
+    ColoItem *next;            /* in its flow's queue */
+    ColoItem *older, *newer;   /* of all that is held; primary only */
+    ColoFlow *flow;            /* NULL: not compared, waits for a cut */
+    ColoNetFrame *frames;      /* linked by .next */
+    ColoNetFrame **frames_end;
+    int64_t since_us;
+    uint32_t count, bytes;     /* of frames */
+    /* TCP: places in the stream; [start, end), the FIN is a place. */
+    uint32_t start, end;
+    uint32_t left;             /* everything before it has left already */
+    ColoPacket view;           /* of the first frame */
+};
+
+/* What a flow needs only while something waits in it. */
+struct ColoLive {
+    ColoLive *prev, *next;     /* of all that are alive */
+    ColoFlow *flow;
+    ColoItem *primary, **primary_end;       /* order of arrival */
+    ColoItem *secondary, **secondary_end;   /* TCP: order of the stream */
+    ColoItem *later, **later_end;           /* S: behind a SYN that is early */
+    uint32_t primary_count, secondary_count;
+    bool reordered;            /* primary: not in the order of the stream */
+    bool s_rst;                /* the secondary's RST has come */
+    uint32_t s_rst_seq;
+    ColoItem *s_syn;           /* the secondary's SYN, until it is matched */
+    int64_t split_us;          /* when cmp came to be inside a segment; 0 */
+    ColoItem *ack;             /* P: newest frame whose ack may not leave yet */
+};
+
+typedef struct ColoTcpFlow {
+    uint32_t cmp;              /* before it both sides agree */
+    uint32_t isn, s_isn;       /* of each side's SYN */
+    uint32_t p_first, s_first; /* while cmp is not known */
+    uint32_t p_end;            /* highest place the primary has sent */
+    uint32_t p_ack, s_ack;     /* highest each side has acknowledged */
+    uint32_t left_ack;         /* highest that has left */
+    uint16_t s_window;
+    bool cmp_known, p_end_known, p_ack_known, s_ack_known, left_ack_known;
+    bool p_first_known, s_first_known, isn_known, s_isn_known;
+    bool syn_waits;            /* the primary's SYN waits for its twin */
+} ColoTcpFlow;
+
+struct ColoFlow {
+    ColoFlowKey key;
+    ColoFlow *newer, *older;   /* by last use */
+    ColoLive *live;
+    int64_t used_us;
+    uint64_t epoch;            /* its state is of this epoch */
+    uint64_t rules_generation;
+    int16_t rule;              /* that lets it pass, or -1 */
+    bool closed;
+    bool diverged;
+    bool paired;               /* datagrams were exchanged in this epoch */
+    ColoTcpFlow tcp;
+};
+
+/* Frames before a cut, in order. */
+typedef struct ColoBatch {
+    uint64_t epoch;
+    ColoNetFrame *frames, **frames_end;
+} ColoBatch;
+
+typedef struct ColoParked {
+    ColoNetFrame *frame;
+    uint64_t epoch;
+} ColoParked;
+
+/* Recently used first. */
+typedef struct ColoFlowList {
+    ColoFlow *newest, *oldest;
+} ColoFlowList;
+
+enum { COLO_TRAINS_MAX = 64, COLO_PARKED_MAX = 65536 };
+
+/* A datagram whose fragments are coming in. */
+typedef struct ColoTrain {
+    ColoFlowKey key;
+    uint32_t id;
+    uint32_t next_offset;
+    ColoItem *item;            /* NULL: free */
+} ColoTrain;
+
+struct ColoCompare {
+    ColoCompareLimits limits;
+    ColoCompareMode mode;
+    int64_t now_us;            /* of the present call */
+    ColoRule rules[COLO_RULES_MAX];
+    unsigned rules_count;
+    uint64_t rules_generation;
+    uint64_t rule_frames[COLO_RULES_MAX];
+
+    uint64_t epoch;            /* of the primary: last cut */
+    uint64_t released;         /* last release */
+    uint64_t s_epoch;          /* of the secondary's frames */
+    GQueue batches;            /* ColoBatch: cut, not released */
+    ColoNetFrame *waiting, **waiting_end;   /* P, of an epoch not released */
+    GQueue parked;             /* ColoParked: S, of an epoch to come */
+
+    GHashTable *table;         /* ColoFlowKey -> ColoFlow */
+    ColoFlowList open, closed;
+    ColoFlow *last_primary, *last_secondary;
+    bool table_full;           /* some frames of this epoch are in no flow */
+    ColoLive *alive;
+    ColoItem *oldest, *newest; /* all held items of the primary */
+    ColoTrain trains[2][COLO_TRAINS_MAX];   /* primary, secondary */
+
+    ColoNetFrame *output, **output_end;
+    ColoNetFrame *proven, **proven_end;     /* BUFFER: for the next cut */
+    int64_t split_due_us;
+    int64_t timeout_asked_us;
+    uint32_t asks, asked;      /* bits of ColoReason: to take, this epoch */
+    bool has_difference;
+    ColoDifference difference;
+    char flow_text[160];
+    ColoCompareStats stats;
+};
+
+/* ---------------------------------------------------------- compare.c */
+
+/* The primary's item leaves, whole. */
+void colo_item_release(ColoCompare *c, ColoItem *item);
+/* A frame that was made, or taken from an item, leaves. */
+void colo_frame_leave(ColoCompare *c, ColoNetFrame *f);
+/* It does not leave: something later says the same. */
+void colo_item_merge(ColoCompare *c, ColoItem *item);
+/* Item of one frame, held from now on if it is the primary's. */
+ColoItem *colo_item_new(ColoCompare *c, ColoNetFrame *f,
+                        const ColoPacket *view, bool primary);
+void colo_item_add_frame(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
+                         bool primary);
+void colo_item_free(ColoItem *item);
+void colo_item_unhold(ColoCompare *c, ColoItem *item);
+void colo_ask(ColoCompare *c, ColoVerdict verdict);
+/* The two sides differ in @flow: it is stuck until the next cut. */
+void colo_diverge(ColoCompare *c, ColoFlow *flow, ColoVerdict verdict,
+                  uint64_t offset, const uint8_t *p, size_t p_bytes,
+                  const uint8_t *s, size_t s_bytes);
+
+/* ------------------------------------------------------------- flow.c */
+
+void colo_flow_key(const ColoPacket *p, const uint8_t *eth,
+                   ColoFlowKey *key);
+/* NULL: the table is full. Settled in the present epoch. */
+ColoFlow *colo_flow_get(ColoCompare *c, const ColoFlowKey *key,
+                        const ColoPacket *p, bool primary);
+void colo_flow_close(ColoCompare *c, ColoFlow *flow);
+ColoLive *colo_flow_live(ColoCompare *c, ColoFlow *flow);
+/* Drop what it holds of the secondary; nothing is held of the primary. */
+void colo_live_free(ColoCompare *c, ColoLive *live);
+/* The same if it holds nothing of either. */
+void colo_live_done(ColoCompare *c, ColoFlow *flow);
+void colo_flows_expire(ColoCompare *c);
+void colo_flows_clear(ColoCompare *c);
+void colo_flow_describe(const ColoFlow *flow, char *text, size_t size);
+void colo_queue_push(ColoItem ***end, ColoItem *item);
+/* @previous is what points to it; @end the end of that queue. */
+ColoItem *colo_queue_take(ColoItem **previous, ColoItem ***end);
+
+/* -------------------------------------------------- one per protocol */
+
+typedef struct ColoFlowOps {
+    /* Take the item over; the primary's is held already. */
+    void (*primary)(ColoCompare *c, ColoFlow *flow, ColoItem *item);
+    void (*secondary)(ColoCompare *c, ColoFlow *flow, ColoItem *item);
+    /* A cut: the secondary is now what the primary is. May be NULL. */
+    void (*settle)(ColoFlow *flow);
+} ColoFlowOps;
+
+extern const ColoFlowOps colo_tcp_ops;
+extern const ColoFlowOps colo_datagram_ops;
+
+/* Time for segments that are proven in part. compare-tcp.c */
+void colo_tcp_split(ColoCompare *c, ColoFlow *flow);
+
+/* --------------------------------------------------------- fragment.c */
+
+/*
+ * Takes a fragment over. A datagram that is now complete comes back as one
+ * item with the key of its flow; NULL: not yet.
+ */
+ColoItem *colo_fragment(ColoCompare *c, ColoNetFrame *f,
+                        const ColoPacket *p, bool primary,
+                        ColoFlowKey *key);
+/* At a cut the secondary's are dropped, the primary's are not trains any
+ * more: their items are held and leave with the cut. */
+void colo_trains_clear(ColoCompare *c);
+
+#endif

@@ -1,0 +1,824 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO: TCP is compared as a byte stream.
+ *
+ * A flow has one stream, what its guest sends. SYN and FIN are places in it
+ * as RFC 9293 counts them. @cmp is the place up to which both guests have
+ * sent the same. Segments of the primary wait in order of arrival until @cmp
+ * has passed them; segments of the secondary wait in order of the stream
+ * until the primary has sent as much. How either side cuts the stream into
+ * segments does not matter, nor does what it repeats.
+ *
+ * An acknowledgement is a promise: the client forgets what is acknowledged.
+ * So none leaves that goes beyond what both guests have acknowledged. Frames
+ * that say more are lowered, and the newest one is kept (@ack) to be sent
+ * when the other side has caught up.
+ *
+ * Numbers of the secondary are the primary's already (rewrite.h), but for
+ * those in SYN. Acknowledgements are of the client's stream, which is one
+ * and the same. All comparisons are modular, so numbers may wrap.
+ */
+#include "compare-int.h"
+
+enum { SPLIT_SEGMENTS = 2 };   /* of a GSO frame, proven: go on at once */
+
+static bool after(uint32_t a, uint32_t b)
+{
+    return colo_seq_diff(a, b) > 0;
+}
+
+static uint32_t earlier(uint32_t a, uint32_t b)
+{
+    return after(a, b) ? b : a;
+}
+
+static void raise_to(uint32_t *value, bool *known, uint32_t to)
+{
+    if (!*known || after(to, *value)) {
+        *value = to;
+        *known = true;
+    }
+}
+
+static bool has(const ColoItem *item, uint8_t flag)
+{
+    return item->view.tcp_flags & flag;
+}
+
+static uint8_t *eth_of(const ColoItem *item)
+{
+    return colo_net_frame_eth(item->frames);
+}
+
+/* Where the first byte of its data is in the stream. */
+static uint32_t data_start(const ColoItem *item)
+{
+    return item->start + !!has(item, COLO_TCP_SYN);
+}
+
+static void find_place(ColoItem *item)
+{
+    const ColoPacket *v = &item->view;
+
+    item->start = item->left = v->tcp_seq;
+    item->end = v->tcp_seq + !!has(item, COLO_TCP_SYN) + v->payload_bytes +
+                !!has(item, COLO_TCP_FIN);
+}
+
+static ColoItem *tail(ColoItem **queue, ColoItem **end)
+{
+    return end == queue ? NULL
+           : (ColoItem *)((char *)end - offsetof(ColoItem, next));
+}
+
+/* ------------------------------------------------------------- leaving */
+
+static void set_left_ack(ColoTcpFlow *t, const ColoItem *item)
+{
+    if (has(item, COLO_TCP_ACK)) {
+        raise_to(&t->left_ack, &t->left_ack_known, item->view.tcp_ack);
+    }
+}
+
+/* Keep @item to be sent when its acknowledgement may leave. */
+static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoLive *live = colo_flow_live(c, flow);
+
+    if (live->ack) {
+        if (!after(item->view.tcp_ack, live->ack->view.tcp_ack) &&
+            item->view.tcp_ack != live->ack->view.tcp_ack) {
+            colo_item_merge(c, item);
+            return;
+        }
+        colo_item_merge(c, live->ack);
+    }
+    live->ack = item;
+}
+
+/* A pure acknowledgement that says what @item's frame says. */
+static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoNetFrame *f = colo_packet_trimmed(item->frames, &item->view, 0,
+                                          item->end, item->view.tcp_ack, -1);
+    ColoPacket view;
+    ColoItem *made;
+
+    colo_packet_parse_frame(f, &view);
+    made = colo_item_new(c, f, &view, true);
+    made->flow = flow;
+    find_place(made);
+    return made;
+}
+
+/* May its acknowledgement leave, if need be lowered? */
+static bool ack_possible(const ColoTcpFlow *t, const ColoItem *item)
+{
+    return !has(item, COLO_TCP_ACK) || t->s_ack_known;
+}
+
+static void lower_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (has(item, COLO_TCP_ACK) && after(item->view.tcp_ack, t->s_ack)) {
+        keep_ack(c, flow, ack_of(c, flow, item));
+        colo_packet_set_ack(eth_of(item), &item->view, t->s_ack);
+        c->stats.made_frames++;
+    }
+    set_left_ack(t, item);
+}
+
+/* The bytes [@from, @to) of its data as a frame of their own. */
+static ColoNetFrame *part_of(const ColoItem *item, uint32_t from, uint32_t to,
+                             uint32_t ack, bool last)
+{
+    const ColoNetFrame *f = item->frames;
+    uint32_t offset = from - data_start(item);
+    ColoPacket view = item->view;
+    ColoNetFrame *part, *made;
+    uint8_t *eth;
+
+    view.payload_bytes = to - from - (last && has(item, COLO_TCP_FIN));
+    part = colo_net_frame_new(f->vnet_bytes, view.payload +
+                              view.payload_bytes);
+    memcpy(part->data, f->data, f->vnet_bytes + view.payload);
+    eth = colo_net_frame_eth(part);
+    memcpy(eth + view.payload, eth_of(item) + view.payload + offset,
+           view.payload_bytes);
+    if (!last) {
+        eth[view.l4 + 13] &= ~(COLO_TCP_FIN | COLO_TCP_PSH);
+    }
+    made = colo_packet_trimmed(part, &view, view.payload_bytes, from, ack,
+                               -1);
+    colo_net_frame_free(part);
+    return made;
+}
+
+static void leave(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoNetFrame *rest;
+
+    lower_ack(c, flow, item);
+    if (has(item, COLO_TCP_FIN)) {
+        colo_flow_close(c, flow);
+    }
+    if (item->left != item->start && after(item->end, item->left)) {
+        rest = part_of(item, item->left, item->end, item->view.tcp_ack,
+                       true);
+        colo_item_add_frame(c, item, rest, true);
+        /* The whole frame is replaced by what has not left of it. */
+        rest = item->frames->next;
+        item->frames->next = NULL;
+        c->stats.held_frames--;
+        c->stats.held_bytes -= item->frames->size;
+        colo_net_frame_free(item->frames);
+        item->frames = rest;
+        item->count = 1;
+        c->stats.made_frames++;
+    }
+    colo_item_release(c, item);
+}
+
+/* The acknowledgements that both have and the client does not. */
+static void emit_ack(ColoCompare *c, ColoFlow *flow)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    ColoItem *item = flow->live ? flow->live->ack : NULL;
+    uint32_t target, seq;
+
+    if (!item || !t->s_ack_known) {
+        return;
+    }
+    target = earlier(item->view.tcp_ack, t->s_ack);
+    if (t->left_ack_known && !after(target, t->left_ack)) {
+        if (!after(item->view.tcp_ack, t->left_ack)) {
+            flow->live->ack = NULL;
+            colo_item_merge(c, item);
+        }
+        return;
+    }
+    seq = earlier(item->start, t->cmp);
+    if (target == item->view.tcp_ack) {
+        flow->live->ack = NULL;
+        colo_packet_set_seq(eth_of(item), &item->view, seq);
+        set_left_ack(t, item);
+        colo_item_release(c, item);
+        return;
+    }
+    colo_frame_leave(c, colo_packet_trimmed(item->frames, &item->view, 0,
+                                            seq, target, t->s_window));
+    c->stats.made_frames++;
+    t->left_ack = target;
+    t->left_ack_known = true;
+}
+
+/* ------------------------------------------------------------ comparing */
+
+static bool covers(const ColoItem *item, uint32_t place)
+{
+    return !has(item, COLO_TCP_RST) && !after(item->start, place) &&
+           after(item->end, place);
+}
+
+/* The primary's segment in which the stream is compared next. */
+static ColoItem *find_primary(const ColoFlow *flow)
+{
+    const ColoLive *live = flow->live;
+    ColoItem *item = live ? live->primary : NULL;
+
+    while (item && !covers(item, flow->tcp.cmp)) {
+        item = live->reordered ? item->next : NULL;
+    }
+    return item;
+}
+
+static ColoItem *find_secondary(const ColoFlow *flow)
+{
+    ColoLive *live = flow->live;
+    ColoItem *item;
+
+    while (live && (item = live->secondary)) {
+        if (after(item->end, flow->tcp.cmp)) {
+            return after(item->start, flow->tcp.cmp) ? NULL : item;
+        }
+        colo_item_free(colo_queue_take(&live->secondary,
+                                       &live->secondary_end));
+        live->secondary_count--;
+    }
+    return NULL;
+}
+
+/* Bytes of data it has from @place on; 0: there is its FIN. */
+static uint32_t data_from(const ColoItem *item, uint32_t place)
+{
+    return item->end - !!has(item, COLO_TCP_FIN) - place;
+}
+
+static const uint8_t *data_at(const ColoItem *item, uint32_t place)
+{
+    return eth_of(item) + item->view.payload + (place - data_start(item));
+}
+
+static bool compare_pieces(ColoCompare *c, ColoFlow *flow, ColoItem *p,
+                           ColoItem *s)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    uint32_t p_bytes = data_from(p, t->cmp);
+    uint32_t s_bytes = data_from(s, t->cmp);
+    uint32_t bytes = MIN(p_bytes, s_bytes);
+    const uint8_t *p_data = data_at(p, t->cmp);
+    const uint8_t *s_data = data_at(s, t->cmp);
+    uint32_t i = 0;
+
+    if (p_bytes == 0 && s_bytes == 0) {
+        t->cmp++;
+        return true;
+    }
+    if (bytes == 0) {
+        colo_diverge(c, flow, COLO_VERDICT_FIN, t->cmp, p_data, p_bytes,
+                     s_data, s_bytes);
+        return false;
+    }
+    if (memcmp(p_data, s_data, bytes)) {
+        while (p_data[i] == s_data[i]) {
+            i++;
+        }
+        colo_diverge(c, flow, COLO_VERDICT_PAYLOAD, t->cmp + i, p_data + i,
+                     bytes - i, s_data + i, bytes - i);
+        return false;
+    }
+    t->cmp += bytes;
+    return true;
+}
+
+static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
+{
+    const ColoLive *live = flow->live;
+
+    if (!live->s_rst || !ack_possible(&flow->tcp, item)) {
+        return false;
+    }
+    if (live->s_rst_seq != item->view.tcp_seq) {
+        colo_diverge(c, flow, COLO_VERDICT_RST, item->view.tcp_seq, NULL, 0,
+                     NULL, 0);
+        return false;
+    }
+    return !flow->tcp.cmp_known || !after(item->start, flow->tcp.cmp);
+}
+
+/* Both sides have reset it: nothing of it counts any more. */
+static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    set_left_ack(&flow->tcp, item);
+    if (has(item, COLO_TCP_ACK) &&
+        after(item->view.tcp_ack, flow->tcp.s_ack)) {
+        colo_packet_set_ack(eth_of(item), &item->view, flow->tcp.s_ack);
+        c->stats.made_frames++;
+    }
+    colo_item_release(c, item);
+    flow->live->s_rst = false;
+    if (flow->live->ack) {
+        ColoItem *ack = flow->live->ack;
+
+        flow->live->ack = NULL;
+        colo_item_merge(c, ack);
+    }
+    flow->tcp = (ColoTcpFlow) {};
+    colo_flow_close(c, flow);
+}
+
+static bool may_leave(const ColoFlow *flow, const ColoItem *item)
+{
+    const ColoTcpFlow *t = &flow->tcp;
+
+    return t->cmp_known && item->end != item->start &&
+           !after(item->end, t->cmp) && ack_possible(t, item);
+}
+
+/* Let go what is proven, in order of arrival. */
+static void leave_proven(ColoCompare *c, ColoFlow *flow)
+{
+    ColoLive *live = flow->live;
+    ColoItem **at = &live->primary;
+
+    while (*at && !flow->diverged) {
+        ColoItem *item = *at;
+        bool rst = has(item, COLO_TCP_RST);
+
+        if (rst ? rst_agrees(c, flow, item) : may_leave(flow, item)) {
+            colo_queue_take(at, &live->primary_end);
+            live->primary_count--;
+            if (rst) {
+                leave_rst(c, flow, item);
+            } else {
+                leave(c, flow, item);
+            }
+        } else if (live->reordered) {
+            at = &item->next;
+        } else {
+            break;
+        }
+    }
+    if (!live->primary) {
+        live->reordered = false;
+    }
+}
+
+/* ----------------------------------------------------- partly proven */
+
+static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    uint32_t ack = item->view.tcp_ack;
+
+    if (item->left == item->start) {
+        item->left = data_start(item);
+    }
+    if (!after(t->cmp, item->left) || !ack_possible(t, item)) {
+        return;
+    }
+    if (has(item, COLO_TCP_ACK)) {
+        ack = earlier(ack, t->s_ack);
+        raise_to(&t->left_ack, &t->left_ack_known, ack);
+    }
+    colo_frame_leave(c, part_of(item, item->left,
+                                earlier(t->cmp, item->end -
+                                        !!has(item, COLO_TCP_FIN)),
+                                ack, false));
+    c->stats.made_frames++;
+    item->left = t->cmp;
+}
+
+static void watch_part(ColoCompare *c, ColoFlow *flow)
+{
+    ColoItem *item = find_primary(flow);
+    ColoLive *live = flow->live;
+
+    if (!item || !after(flow->tcp.cmp, item->left) ||
+        has(item, COLO_TCP_SYN)) {
+        live->split_us = 0;
+    } else if (item->view.gso && flow->tcp.cmp - item->left >=
+               SPLIT_SEGMENTS * (uint32_t)item->view.gso_size) {
+        emit_part(c, flow, item);
+        live->split_us = 0;
+    } else if (!live->split_us) {
+        live->split_us = c->now_us + c->limits.split_us;
+        c->split_due_us = MIN(c->split_due_us, live->split_us);
+    }
+}
+
+void colo_tcp_split(ColoCompare *c, ColoFlow *flow)
+{
+    ColoItem *item = find_primary(flow);
+
+    flow->live->split_us = 0;
+    if (item && !flow->diverged) {
+        emit_part(c, flow, item);
+    }
+}
+
+/* All that can be done now. */
+static void progress(ColoCompare *c, ColoFlow *flow)
+{
+    ColoItem *p, *s;
+
+    if (!flow->live) {
+        return;
+    }
+    if (flow->tcp.cmp_known && !flow->tcp.syn_waits) {
+        while (!flow->diverged && (p = find_primary(flow)) &&
+               (s = find_secondary(flow)) && compare_pieces(c, flow, p, s)) {
+            continue;
+        }
+    }
+    if (!flow->diverged) {
+        leave_proven(c, flow);
+    }
+    if (!flow->diverged) {
+        emit_ack(c, flow);
+        watch_part(c, flow);
+    }
+    colo_live_done(c, flow);
+}
+
+/* ------------------------------------------------------------- the start */
+
+/* What a SYN agrees on for good: MSS, window scale, SACK, timestamps. */
+static uint64_t syn_options(const ColoItem *item)
+{
+    enum { END = 0, NOP = 1, MSS = 2, SCALE = 3, SACK = 4, TIMESTAMP = 8 };
+    const uint8_t *h = eth_of(item) + item->view.l4;
+    uint32_t at = 20, size = item->view.tcp_header_bytes;
+    uint64_t found = 0;
+
+    while (at < size && h[at] != END) {
+        uint8_t length = h[at] == NOP ? 1 : at + 1 < size ? h[at + 1] : 0;
+
+        if (length == 0 || at + length > size) {
+            break;
+        }
+        if (h[at] == MSS && length == 4) {
+            found |= 1u << 16 | h[at + 2] << 8 | h[at + 3];
+        } else if (h[at] == SCALE && length == 3) {
+            found |= (uint64_t)(0x100 | h[at + 2]) << 24;
+        } else if (h[at] == SACK) {
+            found |= 1ull << 40;
+        } else if (h[at] == TIMESTAMP) {
+            found |= 1ull << 41;
+        }
+        at += length;
+    }
+    return found;
+}
+
+static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item);
+
+static void insert_secondary(ColoFlow *flow, ColoItem *item)
+{
+    ColoLive *live = flow->live;
+    ColoItem *last = tail(&live->secondary, live->secondary_end);
+    ColoItem **at = &live->secondary;
+
+    live->secondary_count++;
+    if (!last || !after(last->start, item->start)) {
+        colo_queue_push(&live->secondary_end, item);
+        return;
+    }
+    while (!after((*at)->start, item->start)) {
+        at = &(*at)->next;
+    }
+    item->next = *at;
+    *at = item;
+}
+
+static void take_s_ack(ColoFlow *flow, const ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (has(item, COLO_TCP_ACK) &&
+        (!t->s_ack_known || !after(t->s_ack, item->view.tcp_ack))) {
+        t->s_ack = item->view.tcp_ack;
+        t->s_ack_known = true;
+        t->s_window = item->view.tcp_window;
+    }
+}
+
+/* What the secondary sent behind a SYN that came before the primary's. */
+static void replay_later(ColoCompare *c, ColoFlow *flow)
+{
+    ColoLive *live = flow->live;
+    ColoItem *item = live->later;
+
+    live->later = NULL;
+    live->later_end = &live->later;
+    while (item) {
+        ColoItem *next = item->next;
+
+        item->next = NULL;
+        tcp_secondary(c, flow, item);
+        item = next;
+    }
+}
+
+static void match_syn(ColoCompare *c, ColoFlow *flow)
+{
+    enum { FLAGS = COLO_TCP_SYN | COLO_TCP_ACK };
+    ColoTcpFlow *t = &flow->tcp;
+    ColoLive *live = flow->live;
+    ColoItem *p = live->primary, *s = live->s_syn;
+
+    if (!t->syn_waits || !s || !p) {
+        return;
+    }
+    live->s_syn = NULL;
+    if ((p->view.tcp_flags ^ s->view.tcp_flags) & FLAGS ||
+        syn_options(p) != syn_options(s)) {
+        colo_diverge(c, flow, COLO_VERDICT_SYN, 0, eth_of(p) + p->view.l4,
+                     p->view.tcp_header_bytes, eth_of(s) + s->view.l4,
+                     s->view.tcp_header_bytes);
+        colo_item_free(s);
+        return;
+    }
+    t->syn_waits = false;
+    t->cmp = t->isn + 1;
+    t->cmp_known = true;
+    t->s_isn = s->view.tcp_seq;
+    t->s_isn_known = true;
+    take_s_ack(flow, s);
+    s->start = s->left = t->isn;
+    s->end = t->isn + 1 + s->view.payload_bytes;
+    if (s->view.payload_bytes) {
+        insert_secondary(flow, s);
+    } else {
+        colo_item_free(s);
+    }
+    progress(c, flow);
+    if (flow->live) {
+        replay_later(c, flow);
+    }
+}
+
+static void hold(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoLive *live = colo_flow_live(c, flow);
+    ColoItem *last = tail(&live->primary, live->primary_end);
+
+    if (last && after(last->end, item->start)) {
+        live->reordered = true;
+    }
+    /* Until it is known where the stream begins there is no order. */
+    if (!flow->tcp.cmp_known || item->start == item->end) {
+        live->reordered = true;
+    }
+    colo_queue_push(&live->primary_end, item);
+    live->primary_count++;
+}
+
+static void drop_secondary(ColoLive *live)
+{
+    ColoItem *item;
+
+    while ((item = colo_queue_take(&live->secondary,
+                                   &live->secondary_end))) {
+        colo_item_free(item);
+    }
+    live->secondary_count = 0;
+    live->s_rst = false;
+}
+
+static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoLive *live = colo_flow_live(c, flow);
+
+    flow->tcp = (ColoTcpFlow) {
+        .isn = item->start,
+        .isn_known = true,
+        .syn_waits = true,
+        .p_end = item->end,
+        .p_end_known = true,
+    };
+    if (has(item, COLO_TCP_ACK)) {
+        raise_to(&flow->tcp.p_ack, &flow->tcp.p_ack_known,
+                 item->view.tcp_ack);
+    }
+    drop_secondary(live);
+    hold(c, flow, item);
+    match_syn(c, flow);
+}
+
+static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    bool again = t->isn_known && t->isn == item->start;
+
+    if (flow->diverged) {
+        hold(c, flow, item);
+    } else if (again && t->syn_waits) {
+        colo_item_merge(c, item);
+    } else if (again && t->cmp_known && !after(item->end, t->cmp) &&
+               ack_possible(t, item)) {
+        leave(c, flow, item);
+    } else if (flow->live && (flow->live->primary || flow->live->ack)) {
+        colo_diverge(c, flow, COLO_VERDICT_SYN, 0,
+                     eth_of(item) + item->view.l4,
+                     item->view.tcp_header_bytes, NULL, 0);
+        hold(c, flow, item);
+    } else {
+        begin_stream(c, flow, item);
+    }
+}
+
+static void secondary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    ColoLive *live;
+
+    if (!t->syn_waits && ((t->s_isn_known && t->s_isn == item->start) ||
+                          (t->isn_known && t->isn == item->start))) {
+        take_s_ack(flow, item);
+        colo_item_free(item);
+        return;
+    }
+    live = colo_flow_live(c, flow);
+    colo_item_free(live->s_syn);
+    live->s_syn = item;
+    match_syn(c, flow);
+}
+
+/* Both have sent something in a flow whose begin was never seen. */
+static void find_begin(ColoFlow *flow)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (!t->cmp_known && !t->syn_waits && t->p_first_known &&
+        t->s_first_known) {
+        t->cmp = after(t->p_first, t->s_first) ? t->p_first : t->s_first;
+        t->cmp_known = true;
+    }
+}
+
+/* ------------------------------------------------------------- segments */
+
+static bool is_held_already(const ColoFlow *flow, const ColoItem *item)
+{
+    const ColoItem *held = flow->live ? flow->live->primary : NULL;
+
+    for (; held; held = held->next) {
+        if (held->start == item->start && held->end == item->end &&
+            held->view.tcp_flags == item->view.tcp_flags) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (!t->s_ack_known || after(item->view.tcp_ack, t->s_ack)) {
+        keep_ack(c, flow, item);
+        return;
+    }
+    if (after(item->start, t->cmp)) {
+        colo_packet_set_seq(eth_of(item), &item->view, t->cmp);
+        c->stats.made_frames++;
+    }
+    set_left_ack(t, item);
+    colo_item_release(c, item);
+}
+
+/* The begin of the stream is known now: sort out what has waited for it. */
+static void sort_out(ColoCompare *c, ColoFlow *flow)
+{
+    ColoLive *live = flow->live;
+    ColoItem **at = live ? &live->primary : NULL;
+
+    while (at && *at) {
+        ColoItem *item = *at;
+
+        if (item->start == item->end && has(item, COLO_TCP_ACK) &&
+            !has(item, COLO_TCP_RST)) {
+            colo_queue_take(at, &live->primary_end);
+            live->primary_count--;
+            pure_ack(c, flow, item);
+        } else {
+            at = &item->next;
+        }
+    }
+}
+
+static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    bool placed = t->cmp_known && !t->syn_waits;
+
+    if (flow->diverged || has(item, COLO_TCP_RST) || !placed) {
+        hold(c, flow, item);
+    } else if (item->start == item->end && has(item, COLO_TCP_ACK)) {
+        pure_ack(c, flow, item);
+    } else if (may_leave(flow, item)) {
+        leave(c, flow, item);
+    } else if (after(item->start, t->p_end) ||
+               item->start == t->p_end || !is_held_already(flow, item)) {
+        hold(c, flow, item);
+    } else {
+        colo_item_merge(c, item);
+    }
+}
+
+static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    bool known = t->cmp_known;
+    uint32_t end;
+
+    find_place(item);
+    if (has(item, COLO_TCP_SYN)) {
+        primary_syn(c, flow, item);
+        return;
+    }
+    end = item->end;
+    if (has(item, COLO_TCP_ACK)) {
+        raise_to(&t->p_ack, &t->p_ack_known, item->view.tcp_ack);
+    }
+    if (!has(item, COLO_TCP_RST) && !t->p_first_known) {
+        t->p_first = item->start;
+        t->p_first_known = true;
+    }
+    segment(c, flow, item);
+    raise_to(&t->p_end, &t->p_end_known, end);
+    find_begin(flow);
+    if (!known && t->cmp_known) {
+        sort_out(c, flow);
+    }
+    progress(c, flow);
+}
+
+static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    bool known = t->cmp_known;
+
+    find_place(item);
+    if (has(item, COLO_TCP_SYN)) {
+        secondary_syn(c, flow, item);
+        return;
+    }
+    if (flow->live && flow->live->s_syn) {
+        colo_queue_push(&flow->live->later_end, item);
+        flow->live->secondary_count++;
+        return;
+    }
+    if (t->syn_waits) {
+        colo_item_free(item);  /* of the connection before */
+        return;
+    }
+    take_s_ack(flow, item);
+    if (!has(item, COLO_TCP_RST) && !t->s_first_known) {
+        t->s_first = item->start;
+        t->s_first_known = true;
+    }
+    if (has(item, COLO_TCP_RST)) {
+        colo_flow_live(c, flow)->s_rst = true;
+        flow->live->s_rst_seq = item->view.tcp_seq;
+        colo_item_free(item);
+    } else if (item->start == item->end ||
+               (t->cmp_known && !after(item->end, t->cmp))) {
+        colo_item_free(item);
+    } else {
+        colo_flow_live(c, flow);
+        insert_secondary(flow, item);
+    }
+    find_begin(flow);
+    if (!known && t->cmp_known) {
+        sort_out(c, flow);
+    }
+    progress(c, flow);
+}
+
+/* The secondary has sent and acknowledged what the primary has. */
+static void tcp_settle(ColoFlow *flow)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (t->p_end_known) {
+        t->cmp = t->p_end;
+        t->cmp_known = true;
+    }
+    if (t->p_ack_known) {
+        t->s_ack = t->left_ack = t->p_ack;
+        t->s_ack_known = t->left_ack_known = true;
+    }
+    t->s_isn = t->isn;
+    t->s_isn_known = t->isn_known;
+    t->syn_waits = false;
+    t->p_first_known = t->s_first_known = false;
+}
+
+const ColoFlowOps colo_tcp_ops = {
+    .primary = tcp_primary,
+    .secondary = tcp_secondary,
+    .settle = tcp_settle,
+};

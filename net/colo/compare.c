@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO: compares what two guests send and says what may leave.
+ *
+ * This file keeps the rule that is the same for every protocol: who may leave
+ * when. A frame of the primary takes one of these ways:
+ *
+ *   waiting   its epoch is not released: it is looked at later
+ *   held      an item, in the list of all that is held and (mostly) in a flow
+ *   batches   a cut came: it is before it, and leaves with release()
+ *   proven    it was matched, but mode BUFFER keeps it until the cut
+ *   output    it may leave
+ *
+ * Only three places put a frame into output: colo_item_release() and
+ * colo_frame_leave(), called by protocols for what both sides have; and
+ * release_batches(). Mode PASS and rules go through the first two.
+ *
+ * Protocols (an ops table by kind of flow) decide what matches what.
+ */
+#include "compare-int.h"
+
+enum { EXPIRY_STEP_US = 1000000 };
+
+void colo_compare_limits_init(ColoCompareLimits *l)
+{
+    *l = (ColoCompareLimits) {
+        .hold_us = 3000000,
+        .split_us = 1000,
+        .flow_idle_us = 300000000,
+        .closed_idle_us = 10000000,
+        .flows = 65536,
+        .queue_frames = 1024,
+        .held_bytes = 64 << 20,
+    };
+}
+
+/* ------------------------------------------------------ lists of frames */
+
+static void append(ColoNetFrame ***end, ColoNetFrame *f)
+{
+    **end = f;
+    while (f) {
+        *end = &f->next;
+        f = f->next;
+    }
+}
+
+static ColoNetFrame *take_all(ColoNetFrame **list, ColoNetFrame ***end)
+{
+    ColoNetFrame *all = *list;
+
+    *list = NULL;
+    *end = list;
+    return all;
+}
+
+static void account_held(ColoCompare *c, const ColoNetFrame *f, int sign)
+{
+    for (; f; f = f->next) {
+        c->stats.held_frames += sign;
+        c->stats.held_bytes += sign * (int64_t)f->size;
+    }
+    if (c->stats.held_frames > c->stats.held_peak_frames) {
+        c->stats.held_peak_frames = c->stats.held_frames;
+    }
+}
+
+/* -------------------------------------------------------------- items */
+
+ColoItem *colo_item_new(ColoCompare *c, ColoNetFrame *f,
+                        const ColoPacket *view, bool primary)
+{
+    ColoItem *item = g_new0(ColoItem, 1);
+
+    item->frames_end = &item->frames;
+    item->since_us = c->now_us;
+    item->view = *view;
+    if (primary) {
+        item->older = c->newest;
+        if (c->newest) {
+            c->newest->newer = item;
+        } else {
+            c->oldest = item;
+        }
+        c->newest = item;
+    }
+    colo_item_add_frame(c, item, f, primary);
+    return item;
+}
+
+void colo_item_add_frame(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
+                         bool primary)
+{
+    f->next = NULL;
+    append(&item->frames_end, f);
+    item->count++;
+    item->bytes += f->size;
+    if (primary) {
+        account_held(c, f, 1);
+    }
+}
+
+void colo_item_unhold(ColoCompare *c, ColoItem *item)
+{
+    uint64_t hold_us = c->now_us - item->since_us;
+
+    if (item->older) {
+        item->older->newer = item->newer;
+    } else {
+        c->oldest = item->newer;
+    }
+    if (item->newer) {
+        item->newer->older = item->older;
+    } else {
+        c->newest = item->older;
+    }
+    item->older = item->newer = NULL;
+    account_held(c, item->frames, -1);
+    c->stats.longest_hold_us = MAX(c->stats.longest_hold_us, hold_us);
+}
+
+void colo_item_free(ColoItem *item)
+{
+    if (item) {
+        colo_net_frame_free_list(item->frames);
+        g_free(item);
+    }
+}
+
+void colo_frame_leave(ColoCompare *c, ColoNetFrame *f)
+{
+    if (c->mode == COLO_COMPARE_BUFFER) {
+        account_held(c, f, 1);
+        append(&c->proven_end, f);
+    } else {
+        append(&c->output_end, f);
+    }
+}
+
+void colo_item_release(ColoCompare *c, ColoItem *item)
+{
+    ColoNetFrame *frames;
+
+    colo_item_unhold(c, item);
+    frames = take_all(&item->frames, &item->frames_end);
+    c->stats.matched_frames += item->count;
+    colo_frame_leave(c, frames);
+    colo_item_free(item);
+}
+
+void colo_item_merge(ColoCompare *c, ColoItem *item)
+{
+    colo_item_unhold(c, item);
+    c->stats.merged_frames += item->count;
+    colo_item_free(item);
+}
+
+/* ---------------------------------------------------------------- asks */
+
+void colo_ask(ColoCompare *c, ColoVerdict verdict)
+{
+    uint32_t bit = 1u << colo_verdict_reason(verdict);
+
+    c->stats.verdicts[verdict]++;
+    if (!(c->asked & bit)) {
+        c->asked |= bit;
+        c->asks |= bit;
+        c->stats.asked_checkpoints++;
+    }
+}
+
+static unsigned sample(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    unsigned count = MIN(bytes, sizeof(((ColoDifference *)NULL)->primary));
+
+    if (count) {
+        memcpy(to, from, count);
+    }
+    return count;
+}
+
+void colo_diverge(ColoCompare *c, ColoFlow *flow, ColoVerdict verdict,
+                  uint64_t offset, const uint8_t *p, size_t p_bytes,
+                  const uint8_t *s, size_t s_bytes)
+{
+    ColoDifference *d = &c->difference;
+
+    flow->diverged = true;
+    colo_flow_describe(flow, c->flow_text, sizeof(c->flow_text));
+    *d = (ColoDifference) {
+        .verdict = verdict,
+        .flow = c->flow_text,
+        .offset = offset,
+    };
+    d->primary_count = sample(d->primary, p, p_bytes);
+    d->secondary_count = sample(d->secondary, s, s_bytes);
+    c->has_difference = true;
+    colo_ask(c, verdict);
+}
+
+/* ----------------------------------------------------- frames come in */
+
+static const ColoFlowOps *ops_of(const ColoFlowKey *key)
+{
+    return key->kind == COLO_PACKET_TCP ? &colo_tcp_ops : &colo_datagram_ops;
+}
+
+static void pass_by_rule(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    c->stats.passed_frames += item->count;
+    c->stats.matched_frames -= item->count;    /* release() counts it */
+    c->rule_frames[flow->rule] += item->count;
+    colo_item_release(c, item);
+}
+
+static void give_primary(ColoCompare *c, ColoItem *item,
+                         const ColoFlowKey *key)
+{
+    ColoFlow *flow = colo_flow_get(c, key, &item->view, true);
+
+    if (!flow) {
+        c->table_full = true;
+        colo_ask(c, COLO_VERDICT_FLOWS);
+        return;                /* held, in no flow */
+    }
+    if (flow->rule >= 0) {
+        pass_by_rule(c, flow, item);
+        return;
+    }
+    item->flow = flow;
+    if (flow->live && flow->live->primary_count >= c->limits.queue_frames) {
+        colo_ask(c, COLO_VERDICT_QUEUE);
+    }
+    ops_of(key)->primary(c, flow, item);
+}
+
+static void look_at_primary(ColoCompare *c, ColoNetFrame *f)
+{
+    ColoFlowKey key;
+    ColoPacket p;
+    ColoItem *item;
+
+    colo_packet_parse_frame(f, &p);
+    c->stats.rejects[p.reject]++;
+    if (p.kind == COLO_PACKET_FRAGMENT) {
+        item = colo_fragment(c, f, &p, true, &key);
+    } else {
+        colo_flow_key(&p, colo_net_frame_eth(f), &key);
+        item = colo_item_new(c, f, &p, true);
+    }
+    if (item) {
+        give_primary(c, item, &key);
+    }
+    if (colo_compare_full(c)) {
+        colo_ask(c, COLO_VERDICT_QUEUE);
+    }
+}
+
+static bool is_released(const ColoCompare *c)
+{
+    return c->released >= c->epoch;
+}
+
+void colo_compare_primary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
+{
+    c->now_us = now_us;
+    f->next = NULL;
+    c->stats.primary_frames++;
+    c->stats.primary_bytes += f->size;
+    if (c->mode == COLO_COMPARE_PASS) {
+        c->stats.passed_frames++;
+        append(&c->output_end, f);
+    } else if (!is_released(c)) {
+        account_held(c, f, 1);
+        append(&c->waiting_end, f);
+    } else {
+        look_at_primary(c, f);
+    }
+}
+
+static void look_at_secondary(ColoCompare *c, ColoNetFrame *f)
+{
+    ColoFlowKey key;
+    ColoFlow *flow;
+    ColoPacket p;
+    ColoItem *item;
+
+    colo_packet_parse_frame(f, &p);
+    if (p.kind == COLO_PACKET_FRAGMENT) {
+        item = colo_fragment(c, f, &p, false, &key);
+    } else {
+        colo_flow_key(&p, colo_net_frame_eth(f), &key);
+        item = colo_item_new(c, f, &p, false);
+    }
+    if (!item) {
+        return;
+    }
+    flow = colo_flow_get(c, &key, &p, false);
+    if (!flow || flow->rule >= 0 || flow->diverged) {
+        colo_item_free(item);
+        return;
+    }
+    if (flow->live && flow->live->secondary_count >= c->limits.queue_frames) {
+        colo_item_free(item);
+        colo_diverge(c, flow, COLO_VERDICT_QUEUE, 0, NULL, 0, NULL, 0);
+        return;
+    }
+    ops_of(&key)->secondary(c, flow, item);
+}
+
+static void park(ColoCompare *c, ColoNetFrame *f)
+{
+    ColoParked *parked;
+
+    if (c->parked.length >= COLO_PARKED_MAX) {
+        colo_net_frame_free(f);
+        colo_ask(c, COLO_VERDICT_QUEUE);
+        return;
+    }
+    parked = g_new(ColoParked, 1);
+    parked->frame = f;
+    parked->epoch = c->s_epoch;
+    g_queue_push_tail(&c->parked, parked);
+}
+
+void colo_compare_secondary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
+{
+    c->now_us = now_us;
+    f->next = NULL;
+    c->stats.secondary_frames++;
+    c->stats.secondary_bytes += f->size;
+    if (c->mode == COLO_COMPARE_PASS) {
+        colo_net_frame_free(f);
+    } else if (c->s_epoch < c->epoch) {
+        c->stats.stale_frames++;
+        colo_net_frame_free(f);
+    } else if (c->s_epoch > c->epoch || !is_released(c)) {
+        park(c, f);
+    } else {
+        look_at_secondary(c, f);
+    }
+}
+
+/* -------------------------------------------------------------- epochs */
+
+/* What was put off until this epoch is the released one. */
+static void catch_up(ColoCompare *c)
+{
+    ColoNetFrame *f = take_all(&c->waiting, &c->waiting_end);
+    ColoParked *parked;
+
+    while (f) {
+        ColoNetFrame *next = f->next;
+
+        f->next = NULL;
+        account_held(c, f, -1);
+        look_at_primary(c, f);
+        f = next;
+    }
+    while ((parked = g_queue_peek_head(&c->parked)) &&
+           parked->epoch <= c->epoch) {
+        g_queue_pop_head(&c->parked);
+        if (parked->epoch == c->epoch) {
+            look_at_secondary(c, parked->frame);
+        } else {
+            c->stats.stale_frames++;
+            colo_net_frame_free(parked->frame);
+        }
+        g_free(parked);
+    }
+}
+
+static void release_batches(ColoCompare *c)
+{
+    ColoBatch *batch;
+
+    while ((batch = g_queue_peek_head(&c->batches)) &&
+           batch->epoch <= c->released) {
+        g_queue_pop_head(&c->batches);
+        account_held(c, batch->frames, -1);
+        for (ColoNetFrame *f = batch->frames; f; f = f->next) {
+            c->stats.checkpoint_frames++;
+        }
+        append(&c->output_end, batch->frames);
+        g_free(batch);
+    }
+}
+
+/* Every held frame, in order of arrival, behind what was proven already. */
+static ColoNetFrame *gather(ColoCompare *c)
+{
+    ColoNetFrame *list = NULL;
+    ColoNetFrame **end = &list;
+
+    account_held(c, c->proven, -1);
+    append(&end, take_all(&c->proven, &c->proven_end));
+    while (c->oldest) {
+        ColoItem *item = c->oldest;
+
+        colo_item_unhold(c, item);
+        append(&end, take_all(&item->frames, &item->frames_end));
+        colo_item_free(item);
+    }
+    account_held(c, c->waiting, -1);
+    append(&end, take_all(&c->waiting, &c->waiting_end));
+    return list;
+}
+
+static void forget_live(ColoCompare *c)
+{
+    while (c->alive) {
+        ColoLive *live = c->alive;
+
+        live->primary = NULL;
+        live->primary_end = &live->primary;
+        live->ack = NULL;
+        colo_live_free(c, live);
+    }
+    colo_trains_clear(c);
+    c->split_due_us = INT64_MAX;
+}
+
+void colo_compare_cut(ColoCompare *c, uint64_t epoch, int64_t now_us)
+{
+    ColoBatch *batch;
+
+    if (epoch <= c->epoch) {
+        return;
+    }
+    c->now_us = now_us;
+    batch = g_new0(ColoBatch, 1);
+    batch->epoch = epoch;
+    batch->frames = gather(c);
+    account_held(c, batch->frames, 1);
+    forget_live(c);
+    c->epoch = epoch;
+    c->asks = c->asked = 0;
+    c->timeout_asked_us = 0;
+    if (c->table_full) {
+        colo_flows_clear(c);
+        c->table_full = false;
+    }
+    g_queue_push_tail(&c->batches, batch);
+    if (is_released(c)) {
+        release_batches(c);
+        catch_up(c);
+    }
+}
+
+void colo_compare_release(ColoCompare *c, uint64_t epoch, int64_t now_us)
+{
+    if (epoch <= c->released) {
+        return;
+    }
+    c->now_us = now_us;
+    c->released = epoch;
+    release_batches(c);
+    if (is_released(c)) {
+        catch_up(c);
+    }
+}
+
+void colo_compare_secondary_epoch(ColoCompare *c, uint64_t epoch,
+                                  int64_t now_us)
+{
+    c->now_us = now_us;
+    if (epoch > c->s_epoch) {
+        c->s_epoch = epoch;
+    }
+}
+
+/* What was not proven yet lacks its twin, maybe for good. */
+void colo_compare_secondary_gap(ColoCompare *c)
+{
+    ColoLive *live, *next;
+    ColoFlow *flow;
+
+    for (live = c->alive; live; live = next) {
+        next = live->next;
+        flow = live->flow;
+        if (flow->key.kind != COLO_PACKET_TCP && live->primary) {
+            colo_diverge(c, flow, COLO_VERDICT_TIMEOUT, 0, NULL, 0, NULL, 0);
+        }
+    }
+    for (flow = c->open.newest; flow; flow = flow->older) {
+        /* The next datagrams may be another's twins. */
+        if (flow->key.kind != COLO_PACKET_TCP && flow->epoch == c->epoch &&
+            flow->paired) {
+            flow->diverged = true;
+        }
+    }
+}
+
+/* --------------------------------------------------------------- modes */
+
+static void release_everything(ColoCompare *c)
+{
+    c->released = MAX(c->released, c->epoch);
+    release_batches(c);
+    append(&c->output_end, gather(c));
+    forget_live(c);
+}
+
+static void drop_parked(ColoCompare *c)
+{
+    ColoParked *parked;
+
+    while ((parked = g_queue_pop_head(&c->parked))) {
+        colo_net_frame_free(parked->frame);
+        g_free(parked);
+    }
+}
+
+void colo_compare_set_mode(ColoCompare *c, ColoCompareMode mode,
+                           int64_t now_us)
+{
+    ColoCompareMode before = c->mode;
+
+    if (mode == before) {
+        return;
+    }
+    c->now_us = now_us;
+    c->mode = mode;
+    if (mode == COLO_COMPARE_PASS) {
+        release_everything(c);
+        drop_parked(c);
+        colo_flows_clear(c);
+    } else if (before == COLO_COMPARE_PASS) {
+        /* A pair begins: epochs count from the start. */
+        c->epoch = c->released = c->s_epoch = 0;
+        c->asks = c->asked = 0;
+    } else if (mode == COLO_COMPARE_MATCH) {
+        account_held(c, c->proven, -1);
+        append(&c->output_end, take_all(&c->proven, &c->proven_end));
+    }
+}
+
+void colo_compare_set_rules(ColoCompare *c, const ColoRule *rules,
+                            unsigned count, int64_t now_us)
+{
+    g_assert(count <= COLO_RULES_MAX);
+    c->now_us = now_us;
+    if (count) {
+        memcpy(c->rules, rules, count * sizeof(*rules));
+    }
+    c->rules_count = count;
+    c->rules_generation++;
+    memset(c->rule_frames, 0, sizeof(c->rule_frames));
+}
+
+uint64_t colo_compare_rule_frames(const ColoCompare *c, unsigned index)
+{
+    return index < c->rules_count ? c->rule_frames[index] : 0;
+}
+
+/* ------------------------------------------------------- what is known */
+
+ColoNetFrame *colo_compare_take_output(ColoCompare *c)
+{
+    for (ColoNetFrame *f = c->output; f; f = f->next) {
+        c->stats.released_frames++;
+        c->stats.released_bytes += f->size;
+    }
+    return take_all(&c->output, &c->output_end);
+}
+
+ColoReason colo_compare_take_ask(ColoCompare *c)
+{
+    for (ColoReason r = COLO_REASON_NONE + 1; r < COLO_REASON__MAX; r++) {
+        if (c->asks & (1u << r)) {
+            c->asks &= ~(1u << r);
+            return r;
+        }
+    }
+    return COLO_REASON_NONE;
+}
+
+bool colo_compare_take_difference(ColoCompare *c, ColoDifference *d)
+{
+    if (!c->has_difference) {
+        return false;
+    }
+    *d = c->difference;
+    c->has_difference = false;
+    return true;
+}
+
+bool colo_compare_full(const ColoCompare *c)
+{
+    return c->stats.held_bytes > c->limits.held_bytes;
+}
+
+void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out)
+{
+    *out = c->stats;
+}
+
+/* ---------------------------------------------------------------- time */
+
+static int64_t timeout_due_us(const ColoCompare *c)
+{
+    int64_t due_us;
+
+    if (!c->oldest) {
+        return INT64_MAX;
+    }
+    due_us = c->oldest->since_us + c->limits.hold_us;
+    return c->timeout_asked_us
+           ? MAX(due_us, c->timeout_asked_us + c->limits.hold_us) : due_us;
+}
+
+int64_t colo_compare_deadline_us(const ColoCompare *c)
+{
+    int64_t due_us = MIN(timeout_due_us(c), c->split_due_us);
+
+    if (g_hash_table_size(c->table)) {
+        due_us = MIN(due_us, c->now_us + EXPIRY_STEP_US);
+    }
+    return due_us;
+}
+
+static void split_due(ColoCompare *c)
+{
+    ColoLive *live, *next;
+
+    c->split_due_us = INT64_MAX;
+    for (live = c->alive; live; live = next) {
+        next = live->next;
+        if (live->split_us) {
+            if (live->split_us <= c->now_us) {
+                colo_tcp_split(c, live->flow);
+            } else {
+                c->split_due_us = MIN(c->split_due_us, live->split_us);
+            }
+        }
+    }
+}
+
+void colo_compare_tick(ColoCompare *c, int64_t now_us)
+{
+    c->now_us = now_us;
+    if (now_us >= c->split_due_us) {
+        split_due(c);
+    }
+    if (now_us >= timeout_due_us(c)) {
+        c->timeout_asked_us = now_us;
+        c->asked &= ~(1u << COLO_REASON_TIMEOUT);
+        colo_ask(c, COLO_VERDICT_TIMEOUT);
+    }
+    colo_flows_expire(c);
+}
+
+/* -------------------------------------------------------- make and free */
+
+ColoCompare *colo_compare_new(const ColoCompareLimits *limits)
+{
+    ColoCompare *c = g_new0(ColoCompare, 1);
+
+    c->limits = *limits;
+    c->waiting_end = &c->waiting;
+    c->output_end = &c->output;
+    c->proven_end = &c->proven;
+    c->split_due_us = INT64_MAX;
+    g_queue_init(&c->batches);
+    g_queue_init(&c->parked);
+    colo_flows_clear(c);
+    return c;
+}
+
+void colo_compare_free(ColoCompare *c)
+{
+    release_everything(c);
+    drop_parked(c);
+    colo_net_frame_free_list(c->output);
+    g_hash_table_destroy(c->table);
+    g_free(c);
+}
+
+void colo_compare_set_limits(ColoCompare *c, const ColoCompareLimits *l)
+{
+    c->limits = *l;
+}
+
+/* --------------------------------------------------------------- names */
+
+const char *colo_verdict_name(ColoVerdict v)
+{
+    static const char *const names[COLO_VERDICT__MAX] = {
+        [COLO_VERDICT_MATCH] = "match",
+        [COLO_VERDICT_PAYLOAD] = "payload",
+        [COLO_VERDICT_LENGTH] = "length",
+        [COLO_VERDICT_HEADER] = "header",
+        [COLO_VERDICT_SYN] = "syn",
+        [COLO_VERDICT_FIN] = "fin",
+        [COLO_VERDICT_RST] = "rst",
+        [COLO_VERDICT_TIMEOUT] = "timeout",
+        [COLO_VERDICT_QUEUE] = "queue",
+        [COLO_VERDICT_FLOWS] = "flows",
+        [COLO_VERDICT_FRAGMENTS] = "fragments",
+    };
+
+    return v < COLO_VERDICT__MAX ? names[v] : "unknown";
+}
+
+ColoReason colo_verdict_reason(ColoVerdict v)
+{
+    switch (v) {
+    case COLO_VERDICT_MATCH:
+        return COLO_REASON_NONE;
+    case COLO_VERDICT_TIMEOUT:
+        return COLO_REASON_TIMEOUT;
+    case COLO_VERDICT_QUEUE:
+    case COLO_VERDICT_FLOWS:
+    case COLO_VERDICT_FRAGMENTS:
+        return COLO_REASON_QUEUE_FULL;
+    default:
+        return COLO_REASON_MISMATCH;
+    }
+}

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * filter-rewriter: TCP connections of the secondary are the primary's.
+ *
+ * The translation is colo/rewrite.h; this is the filter around it. It learns
+ * while this QEMU is the secondary of a pair, translates as long as it knows
+ * connections that need it, and costs nothing when there are none.
+ *
+ * With `primary=CHARDEV` it is the whole secondary's half of one NIC: client
+ * frames that the primary mirrors come from that chardev, and the guest's
+ * answers go there, over one connection with a colo-compare of the direct
+ * form at its other end. Without it, redirectors do that part.
+ *
+ * What it knows is part of the state of the machine: a survivor that is
+ * protected anew still translates its old connections, and its new secondary
+ * must go on doing so. It travels with the device state, and only if there
+ * is something to tell.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/iov.h"
+#include "hw/vmstate-if.h"
+#include "migration/vmstate.h"
+#include "net/colo.h"
+#include "net/filter.h"
+#include "net/net.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "qom/object.h"
+#include "qom/object_interfaces.h"
+#include "system/runstate.h"
+#include "colo/gate.h"
+#include "colo/rewrite.h"
+#include "net/colo-link.h"
+
+#define TYPE_FILTER_REWRITER "filter-rewriter"
+OBJECT_DECLARE_SIMPLE_TYPE(RewriterState, FILTER_REWRITER)
+
+enum { FLOWS_MAX = 65536, LINGER_MS = 60000, TICK_MS = 1000 };
+
+struct RewriterState {
+    NetFilterState parent_obj;
+    bool vnet_hdr;
+    char *primary;
+    ColoLink *link;
+    ColoGate gate;
+    ColoRewrite *rewrite;
+    ColoNetPart part;
+    bool registered;
+    bool busy;                 /* there may be something to translate */
+    QEMUTimer *timer;
+    /* vmstate only */
+    int32_t flow_count;
+    ColoRewriteFlow *flows;
+};
+
+static int64_t now_us(void)
+{
+    return qemu_clock_get_us(QEMU_CLOCK_REALTIME);
+}
+
+/* ------------------------------------------------------- translation */
+
+/* A copy of @iov, translated; NULL if there is nothing to change. */
+static ColoNetFrame *translated(RewriterState *s, bool egress,
+                                const struct iovec *iov, int iovcnt)
+{
+    size_t size = iov_size(iov, iovcnt);
+    uint32_t vnet_bytes = s->parent_obj.netdev->vnet_hdr_len;
+    ColoNetFrame *f;
+
+    if (!s->busy || size <= vnet_bytes || size > COLO_PACKET_MAX_BYTES) {
+        return NULL;
+    }
+    f = colo_net_frame_new(vnet_bytes, size - vnet_bytes);
+    iov_to_buf(iov, iovcnt, 0, f->data, size);
+    if (egress ? colo_rewrite_egress(s->rewrite, f, now_us())
+               : colo_rewrite_ingress(s->rewrite, f, now_us())) {
+        return f;
+    }
+    colo_net_frame_free(f);
+    return NULL;
+}
+
+static void pass_on(RewriterState *s, NetClientState *sender,
+                    ColoNetFrame *f)
+{
+    struct iovec iov = {
+        .iov_base = f->data,
+        .iov_len = f->vnet_bytes + f->size,
+    };
+
+    qemu_netfilter_pass_to_next(sender, 0, &iov, 1, &s->parent_obj);
+}
+
+static void tick(void *opaque)
+{
+    RewriterState *s = opaque;
+    ColoRewriteStats stats;
+
+    colo_rewrite_tick(s->rewrite, now_us());
+    colo_rewrite_get_stats(s->rewrite, &stats);
+    s->busy = stats.flows > 0 || colo_net_role() == COLO_NET_SECONDARY;
+    if (s->busy) {
+        timer_mod(s->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                            TICK_MS);
+    }
+}
+
+/* ------------------------------------------- the line to the primary */
+
+static void mark(RewriterState *s)
+{
+    if (s->link && colo_net_role() == COLO_NET_SECONDARY) {
+        colo_link_put_marker(s->link, COLO_MARKER_EPOCH, colo_net_epoch());
+        colo_link_flush(s->link);
+    }
+}
+
+static void deliver(RewriterState *s)
+{
+    ColoNetFrame *f = colo_gate_take(&s->gate);
+
+    while (f) {
+        ColoNetFrame *next = f->next;
+
+        colo_rewrite_ingress(s->rewrite, f, now_us());
+        pass_on(s, s->parent_obj.netdev, f);
+        colo_net_frame_free(f);
+        f = next;
+    }
+    colo_link_pause(s->link, s->gate.parked_bytes > COLO_LINK_LIMIT_BYTES);
+}
+
+static void link_item(void *opaque, ColoFramerItem *item)
+{
+    RewriterState *s = opaque;
+
+    if (item->frame && colo_net_role() == COLO_NET_SECONDARY) {
+        colo_gate_frame(&s->gate, item->frame);
+    } else if (item->frame) {
+        colo_net_frame_free(item->frame);
+    } else if (item->marker == COLO_MARKER_EPOCH) {
+        colo_gate_marker(&s->gate, item->epoch);
+    }
+}
+
+static void link_batch(void *opaque)
+{
+    deliver(opaque);
+}
+
+static void link_opened(void *opaque)
+{
+    RewriterState *s = opaque;
+
+    colo_gate_restart(&s->gate);
+    mark(s);
+}
+
+static const ColoLinkOps link_ops = {
+    .item = link_item,
+    .batch = link_batch,
+    .opened = link_opened,
+};
+
+/* --------------------------------------------------------- the pair */
+
+static void part_begin(ColoNetPart *part)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+
+    if (colo_net_role() != COLO_NET_SECONDARY) {
+        return;
+    }
+    colo_rewrite_set_learning(s->rewrite, true);
+    colo_gate_close(&s->gate);
+    tick(s);
+}
+
+static void part_enter(ColoNetPart *part, uint64_t epoch)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+
+    mark(s);
+    if (s->link) {
+        qemu_purge_queued_packets(s->parent_obj.netdev);
+        colo_gate_enter(&s->gate, epoch);
+        deliver(s);
+    }
+}
+
+static void part_before_load(ColoNetPart *part)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+
+    colo_rewrite_reset(s->rewrite);
+}
+
+static void part_end(ColoNetPart *part, bool survivor)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+
+    if (colo_net_role() != COLO_NET_SECONDARY) {
+        return;
+    }
+    colo_rewrite_survive(s->rewrite);
+    colo_gate_open(&s->gate);
+    if (s->link && survivor) {
+        deliver(s);
+    }
+}
+
+static ColoNicInfo *part_info(ColoNetPart *part)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+    ColoNicInfo *info = g_new0(ColoNicInfo, 1);
+    ColoRewriteStats stats;
+
+    colo_rewrite_get_stats(s->rewrite, &stats);
+    info->id = g_strdup(s->part.name);
+    info->netdev = g_strdup(s->parent_obj.netdev_id);
+    info->rewriter = g_new0(ColoRewriterInfo, 1);
+    info->rewriter->flows = stats.flows;
+    info->rewriter->learned = stats.learned_flows;
+    info->rewriter->refused = stats.refused_flows;
+    info->rewriter->rewritten_frames = stats.rewritten_frames;
+    return info;
+}
+
+static const ColoNetPartOps part_ops = {
+    .begin = part_begin,
+    .enter = part_enter,
+    .before_load = part_before_load,
+    .end = part_end,
+    .info = part_info,
+};
+
+/* -------------------------------------------------------- the filter */
+
+static void answer(RewriterState *s, const struct iovec *iov, int iovcnt)
+{
+    if (colo_link_put_iov(s->link, iov, iovcnt,
+                          s->parent_obj.netdev->vnet_hdr_len)
+        == COLO_LINK_OK) {
+        colo_link_flush(s->link);
+    }
+}
+
+static ssize_t receive_iov(NetFilterState *nf, NetClientState *sender,
+                           unsigned flags, const struct iovec *iov,
+                           int iovcnt, NetPacketSent *sent_cb)
+{
+    RewriterState *s = FILTER_REWRITER(nf);
+    bool egress = sender != nf->netdev;
+    bool standby = s->link && (colo_net_role() == COLO_NET_SECONDARY ||
+                               runstate_check(RUN_STATE_INMIGRATE));
+    ColoNetFrame *f;
+
+    if (standby && !egress) {
+        return iov_size(iov, iovcnt);
+    }
+    f = translated(s, egress, iov, iovcnt);
+    if (!f) {
+        if (standby) {
+            answer(s, iov, iovcnt);
+        }
+        return standby ? iov_size(iov, iovcnt) : 0;
+    }
+    if (standby) {
+        struct iovec one = {
+            .iov_base = f->data, .iov_len = f->vnet_bytes + f->size,
+        };
+
+        answer(s, &one, 1);
+    } else {
+        pass_on(s, sender, f);
+    }
+    colo_net_frame_free(f);
+    return iov_size(iov, iovcnt);
+}
+
+/* ------------------------------------------------------------- state */
+
+static const VMStateDescription vmstate_flow = {
+    .name = "filter-rewriter/flow",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT8(family, ColoRewriteFlow),
+        VMSTATE_UINT8(tag_count, ColoRewriteFlow),
+        VMSTATE_UINT16_ARRAY(tags, ColoRewriteFlow, 2),
+        VMSTATE_UINT8_ARRAY(guest, ColoRewriteFlow, 16),
+        VMSTATE_UINT8_ARRAY(client, ColoRewriteFlow, 16),
+        VMSTATE_UINT16(guest_port, ColoRewriteFlow),
+        VMSTATE_UINT16(client_port, ColoRewriteFlow),
+        VMSTATE_UINT32(seq_delta, ColoRewriteFlow),
+        VMSTATE_UINT32(ts_delta, ColoRewriteFlow),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static bool state_needed(void *opaque)
+{
+    RewriterState *s = opaque;
+
+    return colo_rewrite_export_count(s->rewrite) > 0;
+}
+
+static int state_pre_save(void *opaque)
+{
+    RewriterState *s = opaque;
+
+    uint32_t count = colo_rewrite_export_count(s->rewrite);
+
+    s->flows = g_new0(ColoRewriteFlow, count);
+    colo_rewrite_export(s->rewrite, s->flows, &count);
+    s->flow_count = count;
+    return 0;
+}
+
+static int state_post_save(void *opaque)
+{
+    RewriterState *s = opaque;
+
+    g_clear_pointer(&s->flows, g_free);
+    s->flow_count = 0;
+    return 0;
+}
+
+static int state_pre_load(void *opaque)
+{
+    return state_post_save(opaque);
+}
+
+static int state_post_load(void *opaque, int version_id)
+{
+    RewriterState *s = opaque;
+    bool ok = colo_rewrite_import(s->rewrite, s->flows, s->flow_count,
+                                  now_us());
+
+    if (!ok) {
+        error_report("%s: the connections to be translated make no sense",
+                     s->part.name);
+    }
+    s->busy = true;
+    state_post_save(s);
+    return ok ? 0 : -EINVAL;
+}
+
+static bool count_in_range(void *opaque, int version_id)
+{
+    RewriterState *s = opaque;
+
+    return s->flow_count >= 0 && s->flow_count <= FLOWS_MAX;
+}
+
+static const VMStateDescription vmstate_rewriter = {
+    .name = "filter-rewriter",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = state_needed,
+    .pre_save = state_pre_save,
+    .post_save = state_post_save,
+    .pre_load = state_pre_load,
+    .post_load = state_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_INT32(flow_count, RewriterState),
+        VMSTATE_VALIDATE("number of connections", count_in_range),
+        VMSTATE_STRUCT_VARRAY_ALLOC(flows, RewriterState, flow_count, 1,
+                                    vmstate_flow, ColoRewriteFlow),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+/* One per NIC, whatever the objects are called at either side. */
+static char *state_id(VMStateIf *obj)
+{
+    return g_strdup(NETFILTER(obj)->netdev_id);
+}
+
+/* ----------------------------------------------------- making, ending */
+
+static void no_event(NetFilterState *nf, int event, Error **errp)
+{
+}
+
+static bool has_another(NetFilterState *nf)
+{
+    NetFilterState *other;
+
+    QTAILQ_FOREACH(other, &nf->netdev->filters, next) {
+        if (object_dynamic_cast(OBJECT(other), TYPE_FILTER_REWRITER)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void setup(NetFilterState *nf, Error **errp)
+{
+    RewriterState *s = FILTER_REWRITER(nf);
+
+    if (has_another(nf)) {
+        error_setg(errp, "netdev '%s' has a filter-rewriter already",
+                   nf->netdev_id);
+        return;
+    }
+    if (s->primary) {
+        if (nf->direction != NET_FILTER_DIRECTION_ALL) {
+            error_setg(errp, "'primary' needs queue=all");
+            return;
+        }
+        s->link = colo_link_new("primary", s->primary, true, NULL, NULL,
+                                &link_ops, s, errp);
+        if (!s->link) {
+            return;
+        }
+    }
+    if (vmstate_register_any(VMSTATE_IF(s), &vmstate_rewriter, s) < 0) {
+        error_setg(errp, "netdev '%s': its name is too long to be part of "
+                   "a machine state", nf->netdev_id);
+        return;
+    }
+    s->part.ops = &part_ops;
+    s->part.name = object_get_canonical_path_component(OBJECT(s));
+    s->registered = true;
+    colo_net_add(&s->part);
+    if (s->link) {
+        colo_link_start(s->link);
+    }
+}
+
+static void cleanup(NetFilterState *nf)
+{
+    RewriterState *s = FILTER_REWRITER(nf);
+
+    if (s->registered) {
+        vmstate_unregister(VMSTATE_IF(s), &vmstate_rewriter, s);
+        colo_net_remove(&s->part);
+        s->registered = false;
+    }
+    timer_del(s->timer);
+    g_clear_pointer(&s->link, colo_link_free);
+}
+
+static bool can_be_deleted(UserCreatable *uc)
+{
+    return colo_net_may_remove();
+}
+
+static char *get_primary(Object *obj, Error **errp)
+{
+    return g_strdup(FILTER_REWRITER(obj)->primary);
+}
+
+static bool may_change(Object *obj, const char *property, Error **errp)
+{
+    if (FILTER_REWRITER(obj)->registered) {
+        error_setg(errp, "'%s' cannot change any more; make the object anew",
+                   property);
+        return false;
+    }
+    return true;
+}
+
+static void set_primary(Object *obj, const char *value, Error **errp)
+{
+    if (may_change(obj, "primary", errp)) {
+        g_free(FILTER_REWRITER(obj)->primary);
+        FILTER_REWRITER(obj)->primary = g_strdup(value);
+    }
+}
+
+static bool get_vnet_hdr(Object *obj, Error **errp)
+{
+    return FILTER_REWRITER(obj)->vnet_hdr;
+}
+
+static void set_vnet_hdr(Object *obj, bool value, Error **errp)
+{
+    if (may_change(obj, "vnet_hdr_support", errp)) {
+        FILTER_REWRITER(obj)->vnet_hdr = value;
+    }
+}
+
+static void rewriter_init(Object *obj)
+{
+    RewriterState *s = FILTER_REWRITER(obj);
+
+    colo_gate_init(&s->gate);
+    s->rewrite = colo_rewrite_new(FLOWS_MAX, LINGER_MS * 1000ll);
+    s->timer = timer_new_ms(QEMU_CLOCK_REALTIME, tick, s);
+}
+
+static void rewriter_finalize(Object *obj)
+{
+    RewriterState *s = FILTER_REWRITER(obj);
+
+    cleanup(NETFILTER(obj));
+    timer_free(s->timer);
+    colo_gate_destroy(&s->gate);
+    colo_rewrite_free(s->rewrite);
+    g_free(s->primary);
+}
+
+static void rewriter_class_init(ObjectClass *oc, void *data)
+{
+    NetFilterClass *nfc = NETFILTER_CLASS(oc);
+
+    USER_CREATABLE_CLASS(oc)->can_be_deleted = can_be_deleted;
+    VMSTATE_IF_CLASS(oc)->get_id = state_id;
+    nfc->setup = setup;
+    nfc->receive_iov = receive_iov;
+    nfc->handle_event = no_event;
+    object_class_property_add_str(oc, "primary", get_primary, set_primary);
+    object_class_property_add_bool(oc, "vnet_hdr_support", get_vnet_hdr,
+                                   set_vnet_hdr);
+}
+
+static const TypeInfo rewriter_type = {
+    .name = TYPE_FILTER_REWRITER,
+    .parent = TYPE_NETFILTER,
+    .class_init = rewriter_class_init,
+    .instance_size = sizeof(RewriterState),
+    .instance_init = rewriter_init,
+    .instance_finalize = rewriter_finalize,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_VMSTATE_IF },
+        { }
+    },
+};
+
+static void register_types(void)
+{
+    type_register_static(&rewriter_type);
+}
+
+type_init(register_types)
