@@ -256,6 +256,8 @@ static const PacketPlan tcp4 = { 4, 0, .proto = TEST_TCP, .data_bytes = 4000 };
 static const PacketPlan tcp6 = { 6, 1, .proto = TEST_TCP, .data_bytes = 4000 };
 static const PacketPlan udp4 = { 4, 0, .proto = TEST_UDP, .data_bytes = 4000 };
 static const PacketPlan udp6 = { 6, 0, .proto = TEST_UDP, .data_bytes = 4000 };
+static const PacketPlan full6 = { 6, 0, .proto = TEST_TCP,
+                                  .data_bytes = 65515 };
 static const PacketPlan icmp4 = { 4, 0, .proto = TEST_ICMP,
                                   .data_bytes = 100 };
 static const PacketPlan sctp6 = { 6, 0, .proto = TEST_SCTP,
@@ -308,6 +310,8 @@ static const struct {
     { &tcp4, { CSUM, TEST_GSO_TCP4, 0, 3999, 0, 16 }, PARTIAL | GSO },
     { &tcp4, { CSUM, TEST_GSO_TCP4, 0, 4000, 0, 16 }, PARTIAL },
     { &tcp4, { CSUM, TEST_GSO_TCP4, 0, 0xffff, 0, 16 }, PARTIAL },
+    { &full6, { CSUM, TEST_GSO_TCP6, 0, 0xffff, 0, 16 }, PARTIAL },
+    { &full6, { CSUM, TEST_GSO_TCP6, 0, 65514, 0, 16 }, PARTIAL | GSO },
     /* fragments of one datagram are not datagrams */
     { &udp4, { CSUM, TEST_GSO_UDP, 0, 1200, 0, 6 }, PARTIAL },
     { &udp6, { CSUM, TEST_GSO_UDP, 0, 1200, 0, 6 }, PARTIAL },

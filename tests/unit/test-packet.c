@@ -30,6 +30,7 @@ static const struct {
     { { 4, 0, .proto = TEST_UDP }, COLO_PACKET_UDP },
     { { 4, 2, .proto = TEST_UDP, .data_bytes = 1400 }, COLO_PACKET_UDP },
     { { 4, 0, .proto = TEST_ICMP, .data_bytes = 56 }, COLO_PACKET_ICMP },
+    { { 4, 0, .proto = TEST_ICMP }, COLO_PACKET_ICMP },
     { { 4, 1, .proto = TEST_SCTP, .data_bytes = 12 }, COLO_PACKET_IP },
     { { 4, 0, .proto = TEST_SCTP }, COLO_PACKET_IP },
     { { 4, 0, .proto = TEST_ICMP6, .data_bytes = 3 }, COLO_PACKET_IP },
@@ -43,6 +44,7 @@ static const struct {
     { { 6, 0, .proto = TEST_UDP, .data_bytes = 100, .middle_proto = 0,
         LITERAL(IP6_TO("\21")) }, COLO_PACKET_UDP },
     { { 6, 0, .proto = TEST_ICMP6, .data_bytes = 24 }, COLO_PACKET_ICMP6 },
+    { { 6, 0, .proto = TEST_ICMP6 }, COLO_PACKET_ICMP6 },
     { { 6, 0, .proto = TEST_ICMP, .data_bytes = 24 }, COLO_PACKET_IP },
     { { 6, 0, .proto = TEST_SCTP, .data_bytes = 12 }, COLO_PACKET_IP },
     /* what must not be changed or cannot be read is payload */
@@ -243,6 +245,7 @@ static const struct {
     { &tcp6, AT_L3, 6, 0x0040, 0, COLO_REJECT_IP_OPTION },
     { &chain6, AT_L3, 4, 7, 0, COLO_REJECT_IP_OPTION },
     { &chain6, AT_L3, 4, 8, 0, COLO_REJECT_IP_OPTION },
+    { &chain6, AT_L3, 4, 16, 0, COLO_REJECT_IP_OPTION },
     { &chain6, AT_L3, 4, 23, 0, COLO_REJECT_IP_OPTION },
     { &chain6, AT_L3, 4, 24, 0, COLO_REJECT_TCP_SHORT },
     { &chain6, AT_L3, 48, 0x06ff, 0, COLO_REJECT_IP_OPTION },
