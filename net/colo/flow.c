@@ -30,6 +30,17 @@ static uint16_t icmp_id(const ColoPacket *p, const uint8_t *eth)
     return echo && p->payload_bytes >= 8 ? h[4] << 8 | h[5] : 0;
 }
 
+/* Operation and protocol addresses (RFC 826): who asks, and about whom. */
+static void arp_key(const uint8_t *h, ColoFlowKey *key)
+{
+    enum { FIXED_BYTES = 8, ADDRESS_MAX_BYTES = 16 };
+    uint8_t hardware = h[4], protocol = MIN(h[5], ADDRESS_MAX_BYTES);
+
+    key->src_port = h[6] << 8 | h[7];
+    memcpy(key->src, h + FIXED_BYTES + hardware, protocol);
+    memcpy(key->dst, h + FIXED_BYTES + 2 * hardware + h[5], protocol);
+}
+
 void colo_flow_key(const ColoPacket *p, const uint8_t *eth, ColoFlowKey *key)
 {
     memset(key, 0, sizeof(*key));
@@ -52,8 +63,7 @@ void colo_flow_key(const ColoPacket *p, const uint8_t *eth, ColoFlowKey *key)
         key->dst_port = icmp_id(p, eth);
         break;
     case COLO_PACKET_ARP:
-        key->src_port = p->payload_bytes >= 8
-                        ? eth[p->l3 + 6] << 8 | eth[p->l3 + 7] : 0;
+        arp_key(eth + p->l3, key);
         break;
     case COLO_PACKET_OPAQUE:
         if (p->payload_bytes >= 6) {

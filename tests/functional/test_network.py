@@ -15,6 +15,7 @@ from colo.traffic import Client
 
 GAP_LIMIT_MS = 5000.0
 FORMS = ("chardev", "direct")
+TRACE = ["-trace", "colo_compare_difference"]
 HYBRID = {"hybrid-enter": 5, "hybrid-window": 5000, "hybrid-interval": 100,
           "hybrid-exit": 5}
 
@@ -36,7 +37,8 @@ def mismatches(pair: Pair) -> Dict[str, int]:
 
 def run_matched(context: Context, form: str) -> None:
     """Ordinary traffic is matched and needs no checkpoint."""
-    pair = context.protected_pair(form=form, delay_ms=20000)
+    pair = context.protected_pair(form=form, delay_ms=20000,
+                                  extra_primary=TRACE)
     client = context.client()
     pair.p.qmp.cmd("colo-checkpoint")
     before = compare(pair)
@@ -78,7 +80,8 @@ def run_chain(context: Context, form: str) -> None:
 
 def run_young(context: Context, form: str) -> None:
     """Connections made after the last checkpoint live on."""
-    pair = context.protected_pair(form=form, delay_ms=20000)
+    pair = context.protected_pair(form=form, delay_ms=20000,
+                                  extra_primary=TRACE)
     context.client("").close()
     client = context.client()
     client.wait_progress(50)
@@ -164,7 +167,8 @@ def _refused(pair: Pair, primary: List[str], secondary: List[str]) -> None:
 @case(timeout_s=90, reference=False)
 def net_pass_rule(context: Context) -> None:
     """A rule lets a divergent service pass; without it each answer costs."""
-    pair = context.protected_pair(form="direct", delay_ms=20000)
+    pair = context.protected_pair(form="direct", delay_ms=20000,
+                                  extra_primary=TRACE)
     client = context.client("")
     rule = {"name": "time", "protocol": "tcp", "direction": "inbound",
             "port": 7002}
@@ -238,7 +242,8 @@ def net_open_before(context: Context) -> None:
 @case(timeout_s=60, reference=False)
 def net_secondary_hears_the_mirror_only(context: Context) -> None:
     """Broadcasts on the secondary's own wire are not for its guest."""
-    pair = context.protected_pair(form="direct", delay_ms=20000)
+    pair = context.protected_pair(form="direct", delay_ms=20000,
+                                  extra_primary=TRACE)
     client: Client = context.client()
     client.wait_progress(50)
     before = mismatches(pair)
