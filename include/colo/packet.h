@@ -157,11 +157,15 @@ void colo_packet_shift_sack(uint8_t *eth, const ColoPacket *p,
                             uint32_t delta);
 
 /*
- * A new frame: that of @f with payload cut to @keep bytes, without FIN and
- * PSH when that drops any, with @seq, @ack and, unless negative, @window.
- * IP length, IP and TCP checksums and the vnet header (gso off when no more
- * than one segment is left) are made right; padding goes.
+ * A new frame: that of @f with @keep bytes of its payload, from byte @from
+ * on, with TCP flags @flags, @seq, @ack and, unless negative, @window. IP
+ * length, IP and TCP checksums and the vnet header (gso off when no more than
+ * one segment is left) follow; padding goes.
  */
+ColoNetFrame *colo_packet_part(const ColoNetFrame *f, const ColoPacket *p,
+                               uint32_t from, uint32_t keep, uint8_t flags,
+                               uint32_t seq, uint32_t ack, int32_t window);
+/* The first @keep bytes, without FIN and PSH when that drops any. */
 ColoNetFrame *colo_packet_trimmed(const ColoNetFrame *f, const ColoPacket *p,
                                   uint32_t keep, uint32_t seq, uint32_t ack,
                                   int32_t window);

@@ -145,19 +145,20 @@ static void trim_ip(uint8_t *eth, const ColoPacket *p, uint32_t l3_bytes)
 
 /* A partial sum is not inverted, and covers the length but no payload. */
 static void trim_csum(uint8_t *eth, const ColoPacket *p,
-                      const uint8_t *dropped, uint32_t dropped_bytes)
+                      const uint8_t *payload, uint32_t from, uint32_t kept)
 {
     uint8_t *csum = eth + p->l4 + COLO_TCP_CSUM;
     uint32_t bytes = colo_packet_l4_bytes(p);
-    uint32_t change = sum_change(bytes, bytes - dropped_bytes);
+    uint32_t change = sum_change(bytes, bytes - p->payload_bytes + kept);
 
     if (p->needs_csum) {
         colo_set_be16(csum, fold(colo_get_be16(csum) + change));
     } else {
-        uint32_t sum = sum_bytes(dropped, dropped_bytes);
-        uint32_t at = p->payload + p->payload_bytes - dropped_bytes;
+        uint32_t old = sum_bytes(payload, p->payload_bytes);
+        uint32_t new = sum_bytes(payload + from, kept);
 
-        change_csum(csum, change + sum_at(p, at, sum_change(sum, 0)));
+        change_csum(csum, change + sum_at(p, p->payload,
+                                          sum_change(old, new)));
     }
 }
 
@@ -173,26 +174,25 @@ static void trim_vnet(uint8_t *vnet, const ColoPacket *p, uint32_t keep)
     colo_set_le16(vnet + COLO_VNET_HEADER_BYTES, gso ? p->payload : 0);
 }
 
-ColoNetFrame *colo_packet_trimmed(const ColoNetFrame *f, const ColoPacket *p,
-                                  uint32_t keep, uint32_t seq, uint32_t ack,
-                                  int32_t window)
+ColoNetFrame *colo_packet_part(const ColoNetFrame *f, const ColoPacket *p,
+                               uint32_t from, uint32_t keep, uint8_t flags,
+                               uint32_t seq, uint32_t ack, int32_t window)
 {
-    uint32_t kept = MIN(keep, p->payload_bytes);
-    uint32_t dropped = p->payload_bytes - kept;
-    size_t size = p->payload + kept;
-    ColoNetFrame *out = colo_net_frame_copy(f->data, f->vnet_bytes + size,
-                                            f->vnet_bytes);
+    uint32_t first = MIN(from, p->payload_bytes);
+    uint32_t kept = MIN(keep, p->payload_bytes - first);
+    const uint8_t *payload = f->data + f->vnet_bytes + p->payload;
+    ColoNetFrame *out = colo_net_frame_new(f->vnet_bytes, p->payload + kept);
     uint8_t *eth = colo_net_frame_eth(out);
+    uint32_t at = p->l4 + TCP_FLAGS - 1;
     ColoPacket changed = *p;
 
-    trim_ip(eth, p, p->l3_bytes - dropped);
-    if (dropped) {
-        uint32_t at = p->l4 + TCP_FLAGS - 1;
-        uint16_t word = colo_get_be16(eth + at);
-
-        trim_csum(eth, p, f->data + f->vnet_bytes + size, dropped);
-        put16(eth, p, at, word & ~(COLO_TCP_FIN | COLO_TCP_PSH));
+    memcpy(out->data, f->data, f->vnet_bytes + p->payload);
+    memcpy(eth + p->payload, payload + first, kept);
+    trim_ip(eth, p, p->l3_bytes - p->payload_bytes + kept);
+    if (kept < p->payload_bytes) {
+        trim_csum(eth, p, payload, first, kept);
     }
+    put16(eth, p, at, (colo_get_be16(eth + at) & 0xff00) | flags);
     if (colo_vnet_is_known(f->vnet_bytes)) {
         trim_vnet(out->data, p, kept);
     }
@@ -202,4 +202,16 @@ ColoNetFrame *colo_packet_trimmed(const ColoNetFrame *f, const ColoPacket *p,
         colo_packet_set_window(eth, &changed, window);
     }
     return out;
+}
+
+ColoNetFrame *colo_packet_trimmed(const ColoNetFrame *f, const ColoPacket *p,
+                                  uint32_t keep, uint32_t seq, uint32_t ack,
+                                  int32_t window)
+{
+    uint8_t flags = f->data[f->vnet_bytes + p->l4 + TCP_FLAGS];
+
+    if (keep < p->payload_bytes) {
+        flags &= ~(COLO_TCP_FIN | COLO_TCP_PSH);
+    }
+    return colo_packet_part(f, p, 0, keep, flags, seq, ack, window);
 }

@@ -143,6 +143,26 @@ static void trim(const ColoNetFrame *f, const ColoPacket *p, uint32_t keep,
     colo_net_frame_free(out);
 }
 
+static void cut_out(const ColoNetFrame *f, const ColoPacket *p,
+                    uint32_t from, uint32_t keep, uint32_t value)
+{
+    uint32_t first = MIN(from, p->payload_bytes);
+    uint32_t kept = MIN(keep, p->payload_bytes - first);
+    ColoNetFrame *out = colo_packet_part(f, p, from, keep, value, value,
+                                         ~value, -1);
+    uint8_t *eth = colo_net_frame_eth(out);
+    ColoPacket q;
+
+    g_assert(colo_packet_parse_frame(out, &q) == COLO_REJECT_NONE);
+    g_assert(q.kind == COLO_PACKET_TCP && q.payload_bytes == kept);
+    g_assert(q.tcp_flags == (uint8_t)value && q.tcp_seq == value);
+    g_assert(q.tcp_window == p->tcp_window);
+    g_assert(memcmp(eth + q.payload,
+                    f->data + f->vnet_bytes + p->payload + first, kept) == 0);
+    assert_right(eth, &q);
+    colo_net_frame_free(out);
+}
+
 static void change(ColoNetFrame *f, const ColoPacket *p, const uint8_t *head)
 {
     uint32_t value = test_get32(head + VALUE_AT);
@@ -156,6 +176,8 @@ static void change(ColoNetFrame *f, const ColoPacket *p, const uint8_t *head)
     trim(f, p, test_get16(head + KEEP_AT), value);
     if (p->payload_bytes) {
         trim(f, p, value % p->payload_bytes, value);
+        cut_out(f, p, value % p->payload_bytes, test_get16(head + KEEP_AT),
+                value);
     }
 }
 

@@ -327,6 +327,65 @@ static void test_trimmed(void)
     }
 }
 
+/* ---------------------------------------------------- parts of a segment */
+
+static void check_part(const ColoNetFrame *f, const ColoPacket *p,
+                       uint32_t from, uint32_t keep, uint8_t flags)
+{
+    uint32_t first = MIN(from, p->payload_bytes);
+    uint32_t kept = MIN(keep, p->payload_bytes - first);
+    g_autoptr(ColoNetFrame) before = copy_frame(f);
+    g_autoptr(ColoNetFrame) out = colo_packet_part(f, p, from, keep, flags,
+                                                   p->tcp_seq + from, 77, -1);
+    const uint8_t *eth = colo_net_frame_eth(out);
+    const uint8_t *old = f->data + f->vnet_bytes;
+    ColoPacket q;
+
+    assert_reject(colo_packet_parse_frame(out, &q), COLO_REJECT_NONE);
+    assert_view_inside(&q, out->size);
+    g_assert_cmpuint(out->size, ==, p->payload + kept);
+    g_assert_cmpmem(eth + q.payload, q.payload_bytes,
+                    old + p->payload + first, kept);
+    g_assert_cmpmem(eth + p->l4 + 18, p->tcp_header_bytes - 18,
+                    old + p->l4 + 18, p->tcp_header_bytes - 18);
+    g_assert_cmphex(q.tcp_flags, ==, flags);
+    g_assert_cmphex(eth[p->l4 + 12], ==, old[p->l4 + 12]);
+    g_assert_cmphex(q.tcp_seq, ==, p->tcp_seq + from);
+    g_assert_cmphex(q.tcp_ack, ==, 77);
+    g_assert_cmphex(q.tcp_window, ==, p->tcp_window);
+    g_assert(q.needs_csum == p->needs_csum);
+    g_assert(q.gso == (p->gso && kept > p->gso_size));
+    assert_csums(eth, &q);
+    g_assert_cmpmem(f->data, f->vnet_bytes + f->size, before->data,
+                    before->vnet_bytes + before->size);
+}
+
+/* From the middle, too: at odd places, of odd lengths, to the end. */
+static void test_part(void)
+{
+    static const uint32_t places[] = { 0, 1, 2, 3, 6, 7, 32, 33, 254, 1427,
+                                       1448, UINT32_MAX };
+    static const uint8_t flags[] = { 0, COLO_TCP_ACK, 0xff };
+    unsigned i, k, vnet_bytes;
+
+    for (i = 0; i < G_N_ELEMENTS(plans); i++) {
+        for (vnet_bytes = 0; vnet_bytes <= 12; vnet_bytes += 12) {
+            unsigned gso_type = plans[i].family == 4 ? TEST_GSO_TCP4
+                                                     : TEST_GSO_TCP6;
+            g_autoptr(ColoNetFrame) f = make_frame(&plans[i], vnet_bytes,
+                                                   gso_type, 100);
+            ColoPacket p;
+
+            colo_packet_parse_frame(f, &p);
+            for (k = 0; k < G_N_ELEMENTS(places) * G_N_ELEMENTS(places);
+                 k++) {
+                check_part(f, &p, places[k % G_N_ELEMENTS(places)],
+                           places[k / G_N_ELEMENTS(places)], flags[k % 3]);
+            }
+        }
+    }
+}
+
 /* A vnet header of a length that nobody knows goes along as it is. */
 static void test_trimmed_unknown_vnet(void)
 {
@@ -461,6 +520,7 @@ int main(int argc, char **argv)
     g_test_add_func("/packet-edit/wrong-stays-wrong", test_wrong_stays_wrong);
     g_test_add_func("/packet-edit/sack", test_sack);
     g_test_add_func("/packet-edit/trimmed", test_trimmed);
+    g_test_add_func("/packet-edit/part", test_part);
     g_test_add_func("/packet-edit/trimmed-unknown-vnet",
                     test_trimmed_unknown_vnet);
     g_test_add_func("/packet-edit/trimmed-gso", test_trimmed_gso);
