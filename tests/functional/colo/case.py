@@ -88,9 +88,16 @@ class Context:
     def net(self) -> netns.Network:
         """The network, made on first use."""
         if self._net is None:
-            self._net = netns.Network()
-            self._net.start()
-            self._closers.append(self._net.stop)
+            self.network()
+        assert self._net is not None
+        return self._net
+
+    def network(self, **options: Any) -> netns.Network:
+        """The network, made now, with these `netns.Options`."""
+        assert self._net is None, "there is one already"
+        self._net = netns.Network(netns.Options(**options))
+        self._closers.append(self._net.stop)
+        self._net.start()
         return self._net
 
     def pair(self, config: Optional[Config] = None,

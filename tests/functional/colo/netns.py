@@ -7,6 +7,11 @@
     +--------------+        |    \\--- tap-s  (secondary)   |
                             +------------------------------+
 
+On request (`Options`) there are also IPv6, a VLAN, an MTU, neighbour entries
+that are found out instead of given, and in the place of the veth pair taps with
+a relay between them (linkrelay.py), which loses and delays frames. The client's
+side of the VLAN is the relay's work, too: few test machines have a driver.
+
 The test itself runs in a network namespace of its own: as root under
 `unshare --net`, without root under `unshare --user --map-root-user --net`.
 Loopback is private too, so that port numbers can be fixed.  Namespaces,
@@ -14,18 +19,21 @@ bridge and taps are gone when the last process in them ends; there is nothing
 to remove.
 """
 
+import dataclasses
 import os
 import subprocess
 import time
 from typing import List, Optional
 
-from . import procs
+from . import linkrelay, procs
+from .addresses import (CLIENT_IP, CLIENT_IP6, CLIENT_MAC, CLIENT_VLAN_IP,
+                        CLIENT_VLAN_IP6, GUEST_IP, GUEST_IP6, GUEST_MAC,
+                        GUEST_VLAN_IP, GUEST_VLAN_IP6, PREFIX, PREFIX6,
+                        VLAN_ID)
 
-CLIENT_IP = "10.0.7.1"
-GUEST_IP = "10.0.7.2"
-GUEST_MAC = "52:54:00:07:00:02"
-CLIENT_MAC = "52:54:00:07:00:01"
-PREFIX = 24
+__all__ = ["CLIENT_IP", "CLIENT_MAC", "GUEST_IP", "GUEST_MAC", "PREFIX"]
+
+MTU = 1500
 
 _ROOT = ["unshare", "--net", "--"]
 _USER = ["unshare", "--user", "--map-root-user", "--net", "--"]
@@ -51,11 +59,38 @@ def enter_command() -> List[str]:
                     "kernel.unprivileged_userns_clone=1)")
 
 
+@dataclasses.dataclass
+class Options:
+    """What the network has beyond IPv4 on a plain Ethernet."""
+
+    ipv6: bool = False
+    vlan: bool = False                  # IPv4, and IPv6 if that is on
+    static_neighbours: bool = True      # else by ARP and ND
+    mtu: int = 0                        # of client and guest; 0: as usual
+    relay_seed: Optional[int] = None    # a link that can have faults
+
+    def guest_words(self) -> str:
+        """Kernel parameters by which the guest has the same."""
+        words = []
+        if self.ipv6:
+            words.append(f"colo.ip6={GUEST_IP6}/{PREFIX6}")
+        if self.vlan:
+            words += [f"colo.vlan={VLAN_ID}",
+                      f"colo.vlanip={GUEST_VLAN_IP}/{PREFIX}"]
+            if self.ipv6:
+                words.append(f"colo.vlanip6={GUEST_VLAN_IP6}/{PREFIX6}")
+        if self.mtu:
+            words.append(f"colo.mtu={self.mtu}")
+        return " ".join(words)
+
+
 class Network:
     """Bridge, taps and the client's namespace; see the top of the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Optional[Options] = None) -> None:
+        self.options = options or Options()
         self._holder: Optional["subprocess.Popen[bytes]"] = None
+        self._relay: Optional[linkrelay.LinkRelay] = None
         self._taps: List[str] = []
 
     def start(self) -> None:
@@ -64,17 +99,46 @@ class Network:
         _ip("link", "add", "name", "br0", "type", "bridge")
         _ip("link", "set", "br0", "up")
         self._start_client_namespace()
-        _ip("link", "add", "name", "veth0", "type", "veth",
-            "peer", "name", "eth0", "address", CLIENT_MAC)
+        self._start_cable()
+        self._client_ip("link", "set", "lo", "up")
+        self._configure("eth0", CLIENT_IP, GUEST_IP, CLIENT_IP6, GUEST_IP6)
+        if self.options.vlan:
+            self._configure("vlan0", CLIENT_VLAN_IP, GUEST_VLAN_IP,
+                            CLIENT_VLAN_IP6, GUEST_VLAN_IP6)
+
+    def _start_cable(self) -> None:
+        """eth0 and vlan0, which the client gets, and veth0 at the bridge."""
+        if self.options.relay_seed is None and not self.options.vlan:
+            _ip("link", "add", "name", "veth0", "type", "veth",
+                "peer", "name", "eth0")
+        elif self.options.vlan:
+            self._relay = linkrelay.LinkRelay(
+                "eth0", "veth0", self.options.relay_seed or 0,
+                "vlan0", VLAN_ID)
+        else:
+            self._relay = linkrelay.LinkRelay(
+                "eth0", "veth0", self.options.relay_seed or 0)
         _ip("link", "set", "veth0", "master", "br0", "up")
+
+    def _configure(self, device: str, client: str, guest: str,
+                   client6: str, guest6: str) -> None:
+        """Give the client a device, its addresses, and where the guest is."""
         assert self._holder is not None
-        _ip("link", "set", "eth0", "netns", str(self._holder.pid))
-        self.client_run(["ip", "link", "set", "lo", "up"])
-        self.client_run(["ip", "address", "add", f"{CLIENT_IP}/{PREFIX}",
-                         "dev", "eth0"])
-        self.client_run(["ip", "link", "set", "eth0", "up"])
-        self.client_run(["ip", "neighbour", "replace", GUEST_IP, "lladdr",
-                         GUEST_MAC, "dev", "eth0", "nud", "permanent"])
+        _ip("link", "set", device, "netns", str(self._holder.pid))
+        mtu = str(self.options.mtu or MTU)
+        self._client_ip("link", "set", device, "address", CLIENT_MAC,
+                        "mtu", mtu, "up")
+        self._client_ip("address", "add", f"{client}/{PREFIX}",
+                        "dev", device)
+        guests = [guest]
+        if self.options.ipv6:
+            # No duplicate address detection: it takes a second.
+            self._client_ip("-6", "address", "add", f"{client6}/{PREFIX6}",
+                            "dev", device, "nodad")
+            guests.append(guest6)
+        for address in guests if self.options.static_neighbours else ():
+            self._client_ip("neighbour", "replace", address, "lladdr",
+                            GUEST_MAC, "dev", device, "nud", "permanent")
 
     def _start_client_namespace(self) -> None:
         mine = os.readlink("/proc/self/ns/net")
@@ -106,8 +170,18 @@ class Network:
         """Run a command in the client's namespace to its end."""
         return procs.run(self.client_argv(argv))
 
+    def _client_ip(self, *words: str) -> None:
+        self.client_run(["ip", *words])
+
+    def relay(self) -> linkrelay.LinkRelay:
+        """The faulty link, if there is one."""
+        assert self._relay is not None, "this network has no relay"
+        return self._relay
+
     def stop(self) -> None:
         """Drop the client's namespace; ours goes with its last process."""
+        if self._relay is not None:
+            self._relay.close()
         procs.reap(self._holder)
         self._holder = None
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 
 from . import netns, procs
 
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.py")
+FUNCTIONAL = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ANSWER_LIMIT_S = 90.0
 
 
@@ -24,12 +24,13 @@ class Client:
 
     def __init__(self, net: netns.Network, work: str = "kv,echo",
                  pause_ms: float = 1.0, log_path: str = os.devnull) -> None:
-        argv = [sys.executable, SCRIPT, netns.GUEST_IP, "--work", work,
+        argv = [sys.executable, "-m", "colo.client", "--work", work,
                 "--pause-ms", str(pause_ms)]
         with open(log_path, "ab") as log:
             self._process = procs.spawn(
                 net.client_argv(argv), stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=log, bufsize=0)
+                stdout=subprocess.PIPE, stderr=log, bufsize=0,
+                env={**os.environ, "PYTHONPATH": FUNCTIONAL})
         hello = self._answer()
         if hello["problem"]:
             raise ClientError(hello["problem"])
@@ -64,9 +65,16 @@ class Client:
         def moved() -> bool:
             now = self.check()
             return all(now[n]["done"] >= before[n] + exchanges
-                       for n in before)
+                       or now[n]["finished"] for n in before)
         procs.wait_until(moved, timeout_s,
                          f"{exchanges} more answers for the client", 0.05)
+
+    def wait_finished(self, timeout_s: float = 60.0) -> None:
+        """Until the workloads that come to an end have done so."""
+        procs.wait_until(lambda: all(r["finished"] or not r["finite"]
+                                     for r in self.check().values()),
+                         timeout_s, "the client's transfers at their end",
+                         0.1)
 
     def verify(self) -> Dict[str, Dict[str, Any]]:
         """End the load and check all that was acknowledged."""
