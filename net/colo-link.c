@@ -18,7 +18,7 @@
 #include "net/colo-link.h"
 #include "trace.h"
 
-enum { READ_MAX_BYTES = 64 * KiB, KEEP_BYTES = 1 * MiB };
+enum { READ_MAX_BYTES = 64 * KiB, READ_ROUNDS = 4, KEEP_BYTES = 1 * MiB };
 
 struct ColoLink {
     CharBackend chr;
@@ -30,6 +30,7 @@ struct ColoLink {
     void *opaque;
     ColoFramer framer;         /* the link's context */
     bool paused;               /* ditto */
+    uint8_t *bulk;             /* ditto, READ_MAX_BYTES, made when needed */
 
     QemuMutex lock;
     bool open;                 /* under lock, as all below */
@@ -162,8 +163,14 @@ ColoLinkResult colo_link_put_iov(ColoLink *link, const struct iovec *iov,
 {
     size_t size = iov_size(iov, iovcnt);
     uint8_t head[8];
-    size_t head_bytes = colo_framer_put_head(head, link->vnet, vnet_bytes,
-                                             size - vnet_bytes);
+    size_t head_bytes;
+
+    /* No network has such a frame, but a guest may make one. */
+    if (size <= vnet_bytes || size - vnet_bytes > COLO_PACKET_MAX_BYTES) {
+        return COLO_LINK_BAD;
+    }
+    head_bytes = colo_framer_put_head(head, link->vnet, vnet_bytes,
+                                      size - vnet_bytes);
     QEMU_LOCK_GUARD(&link->lock);
 
     if (!link->open) {
@@ -217,15 +224,10 @@ static int can_read(void *opaque)
     return link->paused ? 0 : READ_MAX_BYTES;
 }
 
-static void read_bytes(void *opaque, const uint8_t *buf, int length)
+static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
 {
-    ColoLink *link = opaque;
-    size_t size = length;
     ColoFramerItem item;
 
-    if (!link->ops->item) {
-        return;
-    }
     while (colo_framer_next(&link->framer, &buf, &size, &item)) {
         link->ops->item(link->opaque, &item);
     }
@@ -236,6 +238,57 @@ static void read_bytes(void *opaque, const uint8_t *buf, int length)
         error_report("chardev '%s' does not bring frames: %s", link->name,
                      colo_framer_error_text(link->framer.error));
         qemu_chr_fe_disconnect(&link->chr);
+    }
+}
+
+/* A socket whose bytes are what its peer sent, or NULL. */
+static SocketChardev *plain_socket(ColoLink *link)
+{
+    Object *chr = OBJECT(qemu_chr_fe_get_driver(&link->chr));
+    SocketChardev *s;
+
+    if (!object_dynamic_cast(chr, TYPE_CHARDEV_SOCKET)) {
+        return NULL;
+    }
+    s = SOCKET_CHARDEV(chr);
+    return s->is_telnet || s->is_tn3270 || s->is_websock ? NULL : s;
+}
+
+/*
+ * A socket chardev hands over 4 KiB for each turn of the event loop. Under
+ * load that is a turn for every few frames, so the rest is read here. An end
+ * or an error is left for the chardev to find.
+ */
+static void read_more(ColoLink *link)
+{
+    for (int i = 0; i < READ_ROUNDS; i++) {
+        SocketChardev *s = plain_socket(link);
+        ssize_t size;
+
+        if (!s || !s->ioc || link->paused) {
+            return;
+        }
+        if (!link->bulk) {
+            link->bulk = g_malloc(READ_MAX_BYTES);
+        }
+        size = qio_channel_read(s->ioc, (char *)link->bulk, READ_MAX_BYTES,
+                                NULL);
+        if (size <= 0) {
+            return;
+        }
+        take_bytes(link, link->bulk, size);
+    }
+}
+
+static void read_bytes(void *opaque, const uint8_t *buf, int length)
+{
+    ColoLink *link = opaque;
+
+    if (link->ops->item) {
+        take_bytes(link, buf, length);
+        if (length >= CHR_READ_BUF_LEN) {
+            read_more(link);
+        }
     }
 }
 
@@ -384,6 +437,7 @@ void colo_link_free(ColoLink *link)
     g_byte_array_unref(link->queued);
     g_byte_array_unref(link->leaving);
     qemu_mutex_destroy(&link->lock);
+    g_free(link->bulk);
     g_free(link->name);
     g_free(link);
 }

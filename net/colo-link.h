@@ -35,6 +35,7 @@ typedef enum ColoLinkResult {
     COLO_LINK_OK,
     COLO_LINK_CLOSED,          /* nobody is connected */
     COLO_LINK_FULL,            /* over the limit: not taken */
+    COLO_LINK_BAD,             /* longer than a frame can be: not taken */
 } ColoLinkResult;
 
 enum { COLO_LINK_LIMIT_BYTES = 64 * MiB };

@@ -121,6 +121,18 @@ static void out_closed(void *opaque)
 
 /* -------------------------------------------------------------- in */
 
+static void bad_vnet(MirrorState *s, uint32_t bytes)
+{
+    if (!s->warned) {
+        s->warned = true;
+        warn_report("%s: chardev '%s' brings frames with vnet headers of %u "
+                    "bytes, and those of netdev '%s' have %d: dropped; the "
+                    "network cards of both sides must be alike",
+                    s->part.name, s->indev, bytes, s->parent_obj.netdev_id,
+                    s->parent_obj.netdev->vnet_hdr_len);
+    }
+}
+
 static void inject(MirrorState *s, ColoNetFrame *f)
 {
     NetFilterState *nf = &s->parent_obj;
@@ -128,6 +140,11 @@ static void inject(MirrorState *s, ColoNetFrame *f)
         .iov_base = f->data,
         .iov_len = f->vnet_bytes + f->size,
     };
+
+    if (s->vnet_hdr && f->vnet_bytes != nf->netdev->vnet_hdr_len) {
+        bad_vnet(s, f->vnet_bytes);
+        return;
+    }
 
     if (nf->direction != NET_FILTER_DIRECTION_RX) {
         qemu_netfilter_pass_to_next(nf->netdev, 0, &iov, 1, nf);

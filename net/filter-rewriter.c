@@ -47,6 +47,7 @@ struct RewriterState {
     ColoRewrite *rewrite;
     ColoNetPart part;
     bool registered;
+    bool warned;
     bool busy;                 /* there may be something to translate */
     QEMUTimer *timer;
     /* vmstate only */
@@ -124,8 +125,17 @@ static void deliver(RewriterState *s)
     while (f) {
         ColoNetFrame *next = f->next;
 
-        colo_rewrite_ingress(s->rewrite, f, now_us());
-        pass_on(s, s->parent_obj.netdev, f);
+        if (f->vnet_bytes == s->parent_obj.netdev->vnet_hdr_len) {
+            colo_rewrite_ingress(s->rewrite, f, now_us());
+            pass_on(s, s->parent_obj.netdev, f);
+        } else if (!s->warned) {
+            s->warned = true;
+            warn_report("%s: frames with vnet headers of %u bytes come for "
+                        "netdev '%s', whose have %d: dropped; the network "
+                        "cards of both sides must be alike", s->part.name,
+                        f->vnet_bytes, s->parent_obj.netdev_id,
+                        s->parent_obj.netdev->vnet_hdr_len);
+        }
         colo_net_frame_free(f);
         f = next;
     }
