@@ -162,8 +162,12 @@ static void test_survive(void)
 {
     Lane l = lane_of_four();
 
+    set_port(&l, 9);
+    lane_accept(&l, 50, 50);
+    guest_says(&l, RST);       /* without a difference, and lingering */
     colo_rewrite_survive(l.r);
     g_assert_cmpuint(flows(&l), ==, 3);
+    colo_rewrite_tick(l.r, l.now_us);
     set_port(&l, 1);
     check_delta(&l, 50);
     set_port(&l, 2);
@@ -308,8 +312,11 @@ static void test_travel(void)
     check_delta(&other, 50);
     other.path = l.path;
     check_delta(&other, -100);
-    /* the one that has ended goes on lingering */
-    colo_rewrite_tick(other.r, other.now_us + LINGER_US);
+    /* the one that has ended goes on lingering, from its arrival on */
+    g_assert_true(colo_rewrite_import(other.r, list, count, 60000));
+    colo_rewrite_tick(other.r, 60000 + LINGER_US - 1);
+    g_assert_cmpuint(flows(&other), ==, 2);
+    colo_rewrite_tick(other.r, 60000 + LINGER_US);
     g_assert_cmpuint(flows(&other), ==, 1);
     colo_rewrite_free(l.r);
     colo_rewrite_free(other.r);
@@ -353,6 +360,10 @@ static void test_imported_anew(void)
     g_assert_true(colo_rewrite_import(l.r, &flow, 1, 0));
     colo_rewrite_survive(l.r);
     lane_out_same(&l, SEG(.seq = 50, .flags = SYN));
+    g_assert_cmpuint(flows(&l), ==, 0);
+    /* what its first number was is not known: it was not 0 either */
+    g_assert_true(colo_rewrite_import(l.r, &flow, 1, 0));
+    lane_out_same(&l, SEG(.seq = 0, .flags = SYN));
     g_assert_cmpuint(flows(&l), ==, 0);
     colo_rewrite_free(l.r);
 }
@@ -398,8 +409,9 @@ static void test_nonsense(void)
 
     lane_accept(&l, 100, 50);
     for (i = 0; i < G_N_ELEMENTS(bad); i++) {
-        const ColoRewriteFlow in[2] = { good, bad[i] };
+        ColoRewriteFlow in[2] = { good, bad[i] };
 
+        in[0].client_port = i < G_N_ELEMENTS(bad) - 1 ? 9 : 0;
         g_assert_false(colo_rewrite_import(l.r, in, 2, 0));
         g_assert_cmpuint(flows(&l), ==, 1);
         check_delta(&l, 50);

@@ -309,6 +309,19 @@ static void test_resets(void)
     colo_rewrite_free(l.r);
 }
 
+/* SYN with RST is no SYN: it opens nothing and begins nothing anew. */
+static void test_syn_with_reset(void)
+{
+    Lane l = lane_new();
+
+    lane_out_same(&l, SEG(.seq = 70, .flags = SYN | RST));
+    g_assert_cmpuint(lane_stats(&l).flows, ==, 0);
+    lane_accept(&l, 100, 50);
+    lane_out(&l, SEG(.seq = 70, .flags = SYN | RST),
+             SEG(.seq = 120, .flags = SYN | RST));
+    colo_rewrite_free(l.r);
+}
+
 /* The same ends in another VLAN, of another family, with another port. */
 static void test_other_flows(void)
 {
@@ -332,6 +345,17 @@ static void test_other_flows(void)
     other.path.dst[3]++;
     lane_in_same(&other, s);
     g_assert_cmpuint(lane_stats(&l).rewritten_frames, ==, 1);
+    l.path.tag_count = 2;
+    l.path.tags[0] = 3;
+    l.path.tags[1] = 4;
+    lane_accept(&l, 100, 50);
+    other = l;
+    other.path.tags[0] = 4;
+    lane_in_same(&other, s);
+    other.path.tags[0] = 3;
+    other.path.tags[1] = 3;
+    lane_in_same(&other, s);
+    g_assert_cmpuint(lane_stats(&l).rewritten_frames, ==, 2);
     colo_rewrite_free(l.r);
 }
 
@@ -413,6 +437,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rewrite/no-echo", test_no_echo);
     g_test_add_func("/rewrite/port-reuse", test_port_reuse);
     g_test_add_func("/rewrite/resets", test_resets);
+    g_test_add_func("/rewrite/syn/with-reset", test_syn_with_reset);
     g_test_add_func("/rewrite/other-flows", test_other_flows);
     g_test_add_func("/rewrite/no-tcp", test_no_tcp);
     g_test_add_func("/rewrite/stats", test_stats);
