@@ -13,11 +13,13 @@ import dataclasses
 from typing import Any, Dict, Tuple
 
 from colo.case import Context, add, case, check
-from colo.ending import end_side
+from colo.ending import end_side, take_over
 from colo.linkrelay import PER_CENT, Faults
 from colo.pair import Pair
+from colo.procs import wait_until
 from colo.traffic import Client, longest_gap_ms
 from colo.vm import Spec
+from colo.workloads_stream import FIXED_BYTES
 
 DELAY_MS = 300
 CHECKPOINTS = 4
@@ -112,6 +114,13 @@ def plain_tls(context: Context) -> None:
     """The TLS server of the full guest."""
     boot_plain(context, True, ipv6=True)
     run_plain(context, "tls,https,tls6,https6")
+
+
+@case(timeout_s=90)
+def plain_big_mtu(context: Context) -> None:
+    """Frames of 9000 bytes pass."""
+    boot_plain(context, ipv6=True, mtu=9000)
+    run_plain(context, "kv,source,sink6,bigudp6")
 
 
 @case(timeout_s=90)
@@ -222,13 +231,16 @@ _register_kinds()
 def transfer(context: Context, work: str, side: str,
              network: Dict[str, Any]) -> None:
     """96 MB on the way when a side dies; every byte arrives once."""
-    pair = protect(context, Traffic(work, network))
+    pair = protect(context, Traffic(work, network), delay_ms=100)
     client = context.client(work)
-    pair.wait_checkpoints(2)
-    check(not any(r["finished"] for r in client.check().values()),
-          "the transfer was over before the loss")
+    wait_until(lambda: client.check()[work]["bytes"] > FIXED_BYTES / 4,
+               PROGRESS_LIMIT_S, "a quarter of the transfer")
+    victim = pair.p if side == "primary" else pair.secondary()
     context.step(f"kill the {side}")
-    end_side(pair, side)
+    victim.kill()
+    check(client.check()[work]["bytes"] < FIXED_BYTES,
+          "the transfer was over before the loss")
+    take_over(pair, side)
     client.wait_finished()
     client.verify()
 

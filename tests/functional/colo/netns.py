@@ -118,7 +118,12 @@ class Network:
         else:
             self._relay = linkrelay.LinkRelay(
                 "eth0", "veth0", self.options.relay_seed or 0)
-        _ip("link", "set", "veth0", "master", "br0", "up")
+        self._join_bridge("veth0")
+
+    def _join_bridge(self, device: str) -> None:
+        # A bridge drops what is larger than its port may send.
+        _ip("link", "set", device, "mtu", str(max(self.options.mtu, MTU)),
+            "master", "br0", "up")
 
     def _configure(self, device: str, client: str, guest: str,
                    client6: str, guest6: str) -> None:
@@ -156,7 +161,7 @@ class Network:
         name = f"tap-{side}"
         if name not in self._taps:
             _ip("tuntap", "add", name, "mode", "tap", "vnet_hdr")
-            _ip("link", "set", name, "master", "br0", "up")
+            self._join_bridge(name)
             self._taps.append(name)
         return name
 
