@@ -142,11 +142,12 @@ def _medians(list_: List[Figures]) -> Figures:
 def render(merged: Figures) -> str:
     """The table for people."""
     lines = [f"{'frames/s (QEMU us per frame)':30}{'ours':>20}"
-             f"{'reference':>20}{'ratio':>7}"]
+             f"{'reference':>20}{'ratio':>7}{'of us':>7}"]
     for key, by_name in merged.items():
         cells = [_cell(by_name.get(name)) for name in ("ours", "reference")]
         lines.append(f"{key:30}{cells[0]:>20}{cells[1]:>20}"
-                     f"{_ratio(by_name):>7}")
+                     f"{_ratio(by_name, 'frames-per-s'):>7}"
+                     f"{_ratio(by_name, 'qemu-cpu-us'):>7}")
     busy = [key for key, by_name in merged.items()
             for f in by_name.values()
             if f["feeder-cpu-share"] > FEEDER_SHARE_MAX]
@@ -162,9 +163,8 @@ def _cell(figures: Any) -> str:
             f"({figures['qemu-cpu-us']:.2f})")
 
 
-def _ratio(by_name: Dict[str, Figures]) -> str:
+def _ratio(by_name: Dict[str, Figures], what: str) -> str:
     if len(by_name) < 2:
         return "-"
-    ours, reference = (by_name[name]["frames-per-s"]
-                       for name in ("ours", "reference"))
+    ours, reference = (by_name[name][what] for name in ("ours", "reference"))
     return f"{ours / reference:.2f}"
