@@ -77,9 +77,30 @@ void compare_filter_undelivered(Object *filter,
     }
 }
 
+static bool has_another(const char *netdev)
+{
+    NetClientState *nc = qemu_find_netdev(netdev);
+    NetFilterState *nf;
+
+    if (nc) {
+        QTAILQ_FOREACH(nf, &nc->filters, next) {
+            if (object_dynamic_cast(OBJECT(nf), TYPE_COMPARE_FILTER)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 Object *compare_filter_new(CompareUnit *u, Error **errp)
 {
-    Object *obj = object_new(TYPE_COMPARE_FILTER);
+    Object *obj;
+
+    if (has_another(u->netdev)) {
+        error_setg(errp, "netdev '%s' has a colo-compare already", u->netdev);
+        return NULL;
+    }
+    obj = object_new(TYPE_COMPARE_FILTER);
 
     object_property_add_child(object_get_internal_root(),
                               TYPE_COMPARE_FILTER "[*]", obj);

@@ -196,15 +196,23 @@ static void worker_tick(void *opaque)
 
 /* --------------------------------------------------- the worker's links */
 
+/* One lock and one look at the clock for all frames of a piece. */
+static void input_begin(void *opaque)
+{
+    CompareUnit *u = opaque;
+
+    qemu_mutex_lock(&u->lock);
+    u->input_us = now_us();
+}
+
 static void primary_item(void *opaque, ColoFramerItem *item)
 {
     CompareUnit *u = opaque;
 
-    QEMU_LOCK_GUARD(&u->lock);
     if (item->frame) {
-        colo_compare_primary(u->core, item->frame, now_us());
+        colo_compare_primary(u->core, item->frame, u->input_us);
     } else if (item->marker == COLO_MARKER_EPOCH) {
-        colo_compare_cut(u->core, item->epoch, now_us());
+        colo_compare_cut(u->core, item->epoch, u->input_us);
     }
 }
 
@@ -212,24 +220,32 @@ static void secondary_item(void *opaque, ColoFramerItem *item)
 {
     CompareUnit *u = opaque;
 
-    QEMU_LOCK_GUARD(&u->lock);
     if (item->frame) {
-        colo_compare_secondary(u->core, item->frame, now_us());
+        colo_compare_secondary(u->core, item->frame, u->input_us);
     } else if (item->marker == COLO_MARKER_EPOCH) {
-        colo_compare_secondary_epoch(u->core, item->epoch, now_us());
+        colo_compare_secondary_epoch(u->core, item->epoch, u->input_us);
     } else {
         colo_compare_secondary_gap(u->core);
     }
 }
 
-static void batch(void *opaque)
+static void input_end(void *opaque)
+{
+    CompareUnit *u = opaque;
+
+    settle_locked(u);
+    qemu_mutex_unlock(&u->lock);
+    deliver_soon(u);
+    pace(u);
+}
+
+static void out_drained(void *opaque)
 {
     CompareUnit *u = opaque;
 
     WITH_QEMU_LOCK_GUARD(&u->lock) {
         settle_locked(u);
     }
-    deliver_soon(u);
     pace(u);
 }
 
@@ -304,19 +320,21 @@ static void notify_item(void *opaque, ColoFramerItem *item)
 }
 
 static const ColoLinkOps primary_ops = {
+    .begin = input_begin,
     .item = primary_item,
-    .batch = batch,
+    .batch = input_end,
 };
 
 static const ColoLinkOps secondary_ops = {
+    .begin = input_begin,
     .item = secondary_item,
-    .batch = batch,
+    .batch = input_end,
     .opened = secondary_opened,
     .closed = secondary_closed,
 };
 
 static const ColoLinkOps out_ops = {
-    .drained = batch,
+    .drained = out_drained,
 };
 
 static const ColoLinkOps mirror_ops = {

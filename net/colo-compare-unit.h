@@ -53,6 +53,7 @@ typedef struct CompareUnit {
     QemuMutex lock;
     ColoCompare *core;         /* under lock, as all below */
     int64_t armed_us;
+    int64_t input_us;          /* when the piece being read came */
     ColoNetFrame *ready;       /* may leave, oldest first */
     ColoNetFrame **ready_end;
     bool passing;              /* mode PASS */

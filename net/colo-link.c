@@ -228,6 +228,9 @@ static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
 {
     ColoFramerItem item;
 
+    if (link->ops->begin) {
+        link->ops->begin(link->opaque);
+    }
     while (colo_framer_next(&link->framer, &buf, &size, &item)) {
         link->ops->item(link->opaque, &item);
     }

@@ -20,9 +20,11 @@
 typedef struct ColoLink ColoLink;
 
 typedef struct ColoLinkOps {
+    /* A piece of input is going to be handed over. May be NULL. */
+    void (*begin)(void *opaque);
     /* One item; a frame is the receiver's. NULL: nothing is read. */
     void (*item)(void *opaque, ColoFramerItem *item);
-    /* All items of one piece of input have been handed over. May be NULL. */
+    /* All items of it have been handed over. May be NULL. */
     void (*batch)(void *opaque);
     /* The device is connected / not any more. May be NULL. */
     void (*opened)(void *opaque);
