@@ -120,7 +120,10 @@ void colo_compare_set_limits(ColoCompare *c, const ColoCompareLimits *l);
  */
 void colo_compare_set_mode(ColoCompare *c, ColoCompareMode mode,
                            int64_t now_us);
-/* Rules are evaluated anew for every flow. Copied. */
+/*
+ * Copied. They count at once: what is held of a flow that may pass leaves.
+ * Counters of rules that keep their name go on.
+ */
 void colo_compare_set_rules(ColoCompare *c, const ColoRule *rules,
                             unsigned count, int64_t now_us);
 
@@ -149,7 +152,7 @@ bool colo_compare_full(const ColoCompare *c);
 int64_t colo_compare_deadline_us(const ColoCompare *c);
 void colo_compare_tick(ColoCompare *c, int64_t now_us);
 
-/* Frames that left by rule @index since the rules were set, as far as known. */
+/* Frames that left by rule @index. */
 uint64_t colo_compare_rule_frames(const ColoCompare *c, unsigned index);
 void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out);
 /* Bytes of one idle flow in the table, with its share of the table. */

@@ -11,6 +11,7 @@
 #include "compare-int.h"
 
 enum { ETH_ADDRESSES_BYTES = 12, UDP_SUM = 6, ICMP_SUM = 2, SUM_BYTES = 2 };
+enum { PROTO_ICMP = 1, PROTO_UDP = 17, PROTO_ICMP6 = 58 };
 
 /* The bytes of one of an item's frames that count. */
 typedef struct Body {
@@ -48,9 +49,9 @@ static uint32_t partial_sum_at(const ColoItem *p, const ColoItem *s)
     if (!p->view.needs_csum && !s->view.needs_csum) {
         return UINT32_MAX;
     }
-    return p->view.kind == COLO_PACKET_UDP ? UDP_SUM
-           : p->view.kind == COLO_PACKET_ICMP ||
-             p->view.kind == COLO_PACKET_ICMP6 ? ICMP_SUM : UINT32_MAX;
+    return p->view.ip_proto == PROTO_UDP ? UDP_SUM
+           : p->view.ip_proto == PROTO_ICMP ||
+             p->view.ip_proto == PROTO_ICMP6 ? ICMP_SUM : UINT32_MAX;
 }
 
 /* First place that differs, or @bytes. */
@@ -145,12 +146,12 @@ static void progress(ColoCompare *c, ColoFlow *flow)
 {
     ColoLive *live = flow->live;
 
+    colo_flow_after_gap(c, flow);
     while (live && !flow->diverged && live->primary && live->secondary) {
         ColoItem *s = colo_queue_take(&live->secondary,
                                       &live->secondary_end);
 
         live->secondary_count--;
-        flow->paired = true;
         if (same(c, flow, live->primary, s)) {
             live->primary_count--;
             colo_item_release(c, colo_queue_take(&live->primary,

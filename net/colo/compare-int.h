@@ -39,6 +39,7 @@ struct ColoItem {
     /* TCP: places in the stream; [start, end), the FIN is a place. */
     uint32_t start, end;
     uint32_t left;             /* everything before it has left already */
+    bool made;                 /* here: no frame of the primary */
     ColoPacket view;           /* of the first frame */
 };
 
@@ -62,12 +63,16 @@ typedef struct ColoTcpFlow {
     uint32_t cmp;              /* before it both sides agree */
     uint32_t isn, s_isn;       /* of each side's SYN */
     uint32_t p_first, s_first; /* while cmp is not known */
+    uint32_t least;            /* cmp will not be less */
     uint32_t p_end;            /* highest place the primary has sent */
     uint32_t p_ack, s_ack;     /* highest each side has acknowledged */
     uint32_t left_ack;         /* highest that has left */
+    uint32_t left_time;        /* timestamp of what left last */
     uint16_t s_window;
     bool cmp_known, p_end_known, p_ack_known, s_ack_known, left_ack_known;
     bool p_first_known, s_first_known, isn_known, s_isn_known;
+    bool left_time_known;
+    bool least_known;
     bool syn_waits;            /* the primary's SYN waits for its twin */
 } ColoTcpFlow;
 
@@ -81,14 +86,14 @@ struct ColoFlow {
     int16_t rule;              /* that lets it pass, or -1 */
     bool closed;
     bool diverged;
-    bool paired;               /* datagrams were exchanged in this epoch */
     ColoTcpFlow tcp;
 };
 
 /* Frames before a cut, in order. */
 typedef struct ColoBatch {
     uint64_t epoch;
-    ColoNetFrame *frames, **frames_end;
+    ColoNetFrame *frames;
+    uint64_t count;            /* of frames that the primary has sent */
 } ColoBatch;
 
 typedef struct ColoParked {
@@ -121,6 +126,8 @@ struct ColoCompare {
     uint64_t rule_frames[COLO_RULES_MAX];
 
     uint64_t epoch;            /* of the primary: last cut */
+    bool cutting;              /* a cut is being made */
+    bool keep;                 /* until the next cut: as mode BUFFER */
     uint64_t released;         /* last release */
     uint64_t s_epoch;          /* of the secondary's frames */
     GQueue batches;            /* ColoBatch: cut, not released */
@@ -131,12 +138,13 @@ struct ColoCompare {
     ColoFlowList open, closed;
     ColoFlow *last_primary, *last_secondary;
     bool table_full;           /* some frames of this epoch are in no flow */
+    bool gap;                  /* the secondary's stream lacks something... */
+    uint64_t gap_epoch;        /* ...in this epoch */
     ColoLive *alive;
     ColoItem *oldest, *newest; /* all held items of the primary */
     ColoTrain trains[2][COLO_TRAINS_MAX];   /* primary, secondary */
 
     ColoNetFrame *output, **output_end;
-    ColoNetFrame *proven, **proven_end;     /* BUFFER: for the next cut */
     int64_t split_due_us;
     int64_t timeout_asked_us;
     uint32_t asks, asked;      /* bits of ColoReason: to take, this epoch */
@@ -148,10 +156,19 @@ struct ColoCompare {
 
 /* ---------------------------------------------------------- compare.c */
 
-/* The primary's item leaves, whole. */
+/* Also what is proven waits for the cut. */
+static inline bool colo_keeps_all(const ColoCompare *c)
+{
+    return c->mode != COLO_COMPARE_MATCH || c->keep || c->cutting;
+}
+
+/* The primary's item is proven and leaves, whole. The caller has taken it
+ * out of its flow. It stays held if all is kept. */
 void colo_item_release(ColoCompare *c, ColoItem *item);
-/* A frame that was made, or taken from an item, leaves. */
+/* A frame that was made of proven ones leaves, unless all is kept. */
 void colo_frame_leave(ColoCompare *c, ColoNetFrame *f);
+/* The item leaves by a rule. */
+void colo_item_pass(ColoCompare *c, ColoItem *item, unsigned rule);
 /* It does not leave: something later says the same. */
 void colo_item_merge(ColoCompare *c, ColoItem *item);
 /* Item of one frame, held from now on if it is the primary's. */
@@ -175,11 +192,15 @@ void colo_flow_key(const ColoPacket *p, const uint8_t *eth,
 ColoFlow *colo_flow_get(ColoCompare *c, const ColoFlowKey *key,
                         const ColoPacket *p, bool primary);
 void colo_flow_close(ColoCompare *c, ColoFlow *flow);
+/* Was something lost that this flow cannot do without? Then it is stuck. */
+void colo_flow_after_gap(ColoCompare *c, ColoFlow *flow);
 ColoLive *colo_flow_live(ColoCompare *c, ColoFlow *flow);
 /* Drop what it holds of the secondary; nothing is held of the primary. */
 void colo_live_free(ColoCompare *c, ColoLive *live);
 /* The same if it holds nothing of either. */
 void colo_live_done(ColoCompare *c, ColoFlow *flow);
+/* New rules: what is held of flows that may pass now leaves. */
+void colo_flows_apply_rules(ColoCompare *c);
 void colo_flows_expire(ColoCompare *c);
 void colo_flows_clear(ColoCompare *c);
 void colo_flow_describe(const ColoFlow *flow, char *text, size_t size);

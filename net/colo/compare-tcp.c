@@ -14,6 +14,10 @@
  * that say more are lowered, and the newest one is kept (@ack) to be sent
  * when the other side has caught up.
  *
+ * What overtakes held data must not look younger than it: the client would
+ * take the data for duplicates of long ago (PAWS, RFC 7323 section 5). So
+ * timestamps of what leaves never go back, nor beyond what is still held.
+ *
  * Numbers of the secondary are the primary's already (rewrite.h), but for
  * those in SYN. Acknowledgements are of the client's stream, which is one
  * and the same. All comparisons are modular, so numbers may wrap.
@@ -80,6 +84,25 @@ static void set_left_ack(ColoTcpFlow *t, const ColoItem *item)
     }
 }
 
+/* @eth is a frame with the headers of @view that leaves now. */
+static void set_time(ColoFlow *flow, uint8_t *eth, ColoPacket *view)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    const ColoItem *head = flow->live ? flow->live->primary : NULL;
+    uint32_t time;
+
+    if (!view->tcp_timestamp) {
+        return;
+    }
+    time = colo_packet_timestamp(eth, view, 0);
+    if (head && head->view.tcp_timestamp) {
+        time = earlier(time, colo_packet_timestamp(eth_of(head), &head->view,
+                                                   0));
+    }
+    raise_to(&t->left_time, &t->left_time_known, time);
+    colo_packet_set_timestamp(eth, view, 0, t->left_time);
+}
+
 /* Keep @item to be sent when its acknowledgement may leave. */
 static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
@@ -99,14 +122,16 @@ static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 /* A pure acknowledgement that says what @item's frame says. */
 static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
-    ColoNetFrame *f = colo_packet_trimmed(item->frames, &item->view, 0,
-                                          item->end, item->view.tcp_ack, -1);
+    ColoNetFrame *f = colo_packet_part(item->frames, &item->view, 0, 0,
+                                       COLO_TCP_ACK, item->end,
+                                       item->view.tcp_ack, -1);
     ColoPacket view;
     ColoItem *made;
 
     colo_packet_parse_frame(f, &view);
     made = colo_item_new(c, f, &view, true);
     made->flow = flow;
+    made->made = true;
     find_place(made);
     return made;
 }
@@ -129,40 +154,32 @@ static void lower_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     set_left_ack(t, item);
 }
 
-/* The bytes [@from, @to) of its data as a frame of their own. */
+/* The places [@from, @to) of its data and, if @last, FIN as a frame. */
 static ColoNetFrame *part_of(const ColoItem *item, uint32_t from, uint32_t to,
                              uint32_t ack, bool last)
 {
-    const ColoNetFrame *f = item->frames;
-    uint32_t offset = from - data_start(item);
-    ColoPacket view = item->view;
-    ColoNetFrame *part, *made;
-    uint8_t *eth;
+    uint8_t flags = item->view.tcp_flags & ~COLO_TCP_SYN;
 
-    view.payload_bytes = to - from - (last && has(item, COLO_TCP_FIN));
-    part = colo_net_frame_new(f->vnet_bytes, view.payload +
-                              view.payload_bytes);
-    memcpy(part->data, f->data, f->vnet_bytes + view.payload);
-    eth = colo_net_frame_eth(part);
-    memcpy(eth + view.payload, eth_of(item) + view.payload + offset,
-           view.payload_bytes);
     if (!last) {
-        eth[view.l4 + 13] &= ~(COLO_TCP_FIN | COLO_TCP_PSH);
+        flags &= ~(COLO_TCP_FIN | COLO_TCP_PSH);
     }
-    made = colo_packet_trimmed(part, &view, view.payload_bytes, from, ack,
-                               -1);
-    colo_net_frame_free(part);
-    return made;
+    return colo_packet_part(item->frames, &item->view,
+                            from - data_start(item), to - from, flags, from,
+                            ack, -1);
 }
 
 static void leave(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoNetFrame *rest;
 
-    lower_ack(c, flow, item);
     if (has(item, COLO_TCP_FIN)) {
         colo_flow_close(c, flow);
     }
+    if (colo_keeps_all(c)) {
+        colo_item_release(c, item);
+        return;
+    }
+    lower_ack(c, flow, item);
     if (item->left != item->start && after(item->end, item->left)) {
         rest = part_of(item, item->left, item->end, item->view.tcp_ack,
                        true);
@@ -177,6 +194,7 @@ static void leave(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         item->count = 1;
         c->stats.made_frames++;
     }
+    set_time(flow, eth_of(item), &item->view);
     colo_item_release(c, item);
 }
 
@@ -185,9 +203,10 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
 {
     ColoTcpFlow *t = &flow->tcp;
     ColoItem *item = flow->live ? flow->live->ack : NULL;
+    ColoNetFrame *made;
     uint32_t target, seq;
 
-    if (!item || !t->s_ack_known) {
+    if (!item || !t->s_ack_known || colo_keeps_all(c)) {
         return;
     }
     target = earlier(item->view.tcp_ack, t->s_ack);
@@ -203,12 +222,14 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
         flow->live->ack = NULL;
         colo_packet_set_seq(eth_of(item), &item->view, seq);
         set_left_ack(t, item);
+        set_time(flow, eth_of(item), &item->view);
         colo_item_release(c, item);
         return;
     }
-    colo_frame_leave(c, colo_packet_trimmed(item->frames, &item->view, 0,
-                                            seq, target, t->s_window));
-    c->stats.made_frames++;
+    made = colo_packet_part(item->frames, &item->view, 0, 0, COLO_TCP_ACK,
+                            seq, target, t->s_window);
+    set_time(flow, colo_net_frame_eth(made), &item->view);
+    colo_frame_leave(c, made);
     t->left_ack = target;
     t->left_ack_known = true;
 }
@@ -228,7 +249,10 @@ static ColoItem *find_primary(const ColoFlow *flow)
     ColoItem *item = live ? live->primary : NULL;
 
     while (item && !covers(item, flow->tcp.cmp)) {
-        item = live->reordered ? item->next : NULL;
+        if (!live->reordered && after(item->start, flow->tcp.cmp)) {
+            return NULL;
+        }
+        item = item->next;
     }
     return item;
 }
@@ -310,8 +334,7 @@ static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
 /* Both sides have reset it: nothing of it counts any more. */
 static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
-    set_left_ack(&flow->tcp, item);
-    if (has(item, COLO_TCP_ACK) &&
+    if (!colo_keeps_all(c) && has(item, COLO_TCP_ACK) &&
         after(item->view.tcp_ack, flow->tcp.s_ack)) {
         colo_packet_set_ack(eth_of(item), &item->view, flow->tcp.s_ack);
         c->stats.made_frames++;
@@ -371,6 +394,7 @@ static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
     uint32_t ack = item->view.tcp_ack;
+    ColoNetFrame *part;
 
     if (item->left == item->start) {
         item->left = data_start(item);
@@ -382,11 +406,11 @@ static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         ack = earlier(ack, t->s_ack);
         raise_to(&t->left_ack, &t->left_ack_known, ack);
     }
-    colo_frame_leave(c, part_of(item, item->left,
-                                earlier(t->cmp, item->end -
-                                        !!has(item, COLO_TCP_FIN)),
-                                ack, false));
-    c->stats.made_frames++;
+    part = part_of(item, item->left,
+                   earlier(t->cmp, item->end - !!has(item, COLO_TCP_FIN)),
+                   ack, false);
+    set_time(flow, colo_net_frame_eth(part), &item->view);
+    colo_frame_leave(c, part);
     item->left = t->cmp;
 }
 
@@ -396,7 +420,7 @@ static void watch_part(ColoCompare *c, ColoFlow *flow)
     ColoLive *live = flow->live;
 
     if (!item || !after(flow->tcp.cmp, item->left) ||
-        has(item, COLO_TCP_SYN)) {
+        has(item, COLO_TCP_SYN) || colo_keeps_all(c)) {
         live->split_us = 0;
     } else if (item->view.gso && flow->tcp.cmp - item->left >=
                SPLIT_SEGMENTS * (uint32_t)item->view.gso_size) {
@@ -431,6 +455,7 @@ static void progress(ColoCompare *c, ColoFlow *flow)
                (s = find_secondary(flow)) && compare_pieces(c, flow, p, s)) {
             continue;
         }
+        find_secondary(flow);  /* drop what is compared */
     }
     if (!flow->diverged) {
         leave_proven(c, flow);
@@ -587,10 +612,9 @@ static void drop_secondary(ColoLive *live)
     live->s_rst = false;
 }
 
-static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+/* Whatever there was, a new stream begins with this SYN. */
+static void note_begin(ColoFlow *flow, const ColoItem *item)
 {
-    ColoLive *live = colo_flow_live(c, flow);
-
     flow->tcp = (ColoTcpFlow) {
         .isn = item->start,
         .isn_known = true,
@@ -602,7 +626,12 @@ static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         raise_to(&flow->tcp.p_ack, &flow->tcp.p_ack_known,
                  item->view.tcp_ack);
     }
-    drop_secondary(live);
+}
+
+static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    note_begin(flow, item);
+    drop_secondary(colo_flow_live(c, flow));
     hold(c, flow, item);
     match_syn(c, flow);
 }
@@ -612,17 +641,22 @@ static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     ColoTcpFlow *t = &flow->tcp;
     bool again = t->isn_known && t->isn == item->start;
 
-    if (flow->diverged) {
+    if (again && flow->diverged) {
         hold(c, flow, item);
     } else if (again && t->syn_waits) {
         colo_item_merge(c, item);
     } else if (again && t->cmp_known && !after(item->end, t->cmp) &&
                ack_possible(t, item)) {
         leave(c, flow, item);
-    } else if (flow->live && (flow->live->primary || flow->live->ack)) {
-        colo_diverge(c, flow, COLO_VERDICT_SYN, 0,
-                     eth_of(item) + item->view.l4,
-                     item->view.tcp_header_bytes, NULL, 0);
+    } else if (flow->diverged ||
+               (flow->live && (flow->live->primary || flow->live->ack))) {
+        if (!flow->diverged) {
+            colo_diverge(c, flow, COLO_VERDICT_SYN, 0,
+                         eth_of(item) + item->view.l4,
+                         item->view.tcp_header_bytes, NULL, 0);
+        }
+        /* at the cut the secondary goes on from there, too */
+        note_begin(flow, item);
         hold(c, flow, item);
     } else {
         begin_stream(c, flow, item);
@@ -654,6 +688,9 @@ static void find_begin(ColoFlow *flow)
     if (!t->cmp_known && !t->syn_waits && t->p_first_known &&
         t->s_first_known) {
         t->cmp = after(t->p_first, t->s_first) ? t->p_first : t->s_first;
+        if (t->least_known && after(t->least, t->cmp)) {
+            t->cmp = t->least;
+        }
         t->cmp_known = true;
     }
 }
@@ -681,11 +718,12 @@ static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         keep_ack(c, flow, item);
         return;
     }
-    if (after(item->start, t->cmp)) {
+    if (after(item->start, t->cmp) && !colo_keeps_all(c)) {
         colo_packet_set_seq(eth_of(item), &item->view, t->cmp);
         c->stats.made_frames++;
     }
     set_left_ack(t, item);
+    set_time(flow, eth_of(item), &item->view);
     colo_item_release(c, item);
 }
 
@@ -803,14 +841,16 @@ static void tcp_settle(ColoFlow *flow)
 {
     ColoTcpFlow *t = &flow->tcp;
 
-    if (t->p_end_known) {
+    if (t->p_end_known && (t->cmp_known || t->syn_waits)) {
         t->cmp = t->p_end;
         t->cmp_known = true;
+    } else if (t->p_end_known) {
+        /* Maybe it has only repeated something old, of a longer stream. */
+        t->least = t->p_end;
+        t->least_known = true;
     }
-    if (t->p_ack_known) {
-        t->s_ack = t->left_ack = t->p_ack;
-        t->s_ack_known = t->left_ack_known = true;
-    }
+    t->s_ack = t->left_ack = t->p_ack;
+    t->s_ack_known = t->left_ack_known = t->p_ack_known;
     t->s_isn = t->isn;
     t->s_isn_known = t->isn_known;
     t->syn_waits = false;

@@ -8,12 +8,12 @@
  *   waiting   its epoch is not released: it is looked at later
  *   held      an item, in the list of all that is held and (mostly) in a flow
  *   batches   a cut came: it is before it, and leaves with release()
- *   proven    it was matched, but mode BUFFER keeps it until the cut
  *   output    it may leave
  *
- * Only three places put a frame into output: colo_item_release() and
- * colo_frame_leave(), called by protocols for what both sides have; and
- * release_batches(). Mode PASS and rules go through the first two.
+ * Only these put a frame into output: colo_item_release() and
+ * colo_frame_leave(), called by protocols for what both sides have, and
+ * release_batches(); colo_item_pass() and the mode PASS. In mode BUFFER the
+ * first two do not: what is proven stays held until the cut.
  *
  * Protocols (an ops table by kind of flow) decide what matches what.
  */
@@ -70,11 +70,11 @@ static void account_held(ColoCompare *c, const ColoNetFrame *f, int sign)
 ColoItem *colo_item_new(ColoCompare *c, ColoNetFrame *f,
                         const ColoPacket *view, bool primary)
 {
-    ColoItem *item = g_new0(ColoItem, 1);
+    /* Not g_new0(): calloc() goes past the fast lists of malloc(). */
+    ColoItem *item = g_new(ColoItem, 1);
 
+    *item = (ColoItem) { .since_us = c->now_us, .view = *view };
     item->frames_end = &item->frames;
-    item->since_us = c->now_us;
-    item->view = *view;
     if (primary) {
         item->older = c->newest;
         if (c->newest) {
@@ -127,31 +127,45 @@ void colo_item_free(ColoItem *item)
     }
 }
 
+static void let_go(ColoCompare *c, ColoItem *item)
+{
+    colo_item_unhold(c, item);
+    append(&c->output_end, take_all(&item->frames, &item->frames_end));
+    colo_item_free(item);
+}
+
 void colo_frame_leave(ColoCompare *c, ColoNetFrame *f)
 {
-    if (c->mode == COLO_COMPARE_BUFFER) {
-        account_held(c, f, 1);
-        append(&c->proven_end, f);
+    if (colo_keeps_all(c)) {
+        colo_net_frame_free(f);
     } else {
+        c->stats.made_frames++;
         append(&c->output_end, f);
     }
 }
 
 void colo_item_release(ColoCompare *c, ColoItem *item)
 {
-    ColoNetFrame *frames;
+    if (!colo_keeps_all(c)) {
+        *(item->made ? &c->stats.made_frames : &c->stats.matched_frames) +=
+            item->count;
+        let_go(c, item);
+    }
+}
 
-    colo_item_unhold(c, item);
-    frames = take_all(&item->frames, &item->frames_end);
-    c->stats.matched_frames += item->count;
-    colo_frame_leave(c, frames);
-    colo_item_free(item);
+void colo_item_pass(ColoCompare *c, ColoItem *item, unsigned rule)
+{
+    if (!item->made) {
+        c->stats.passed_frames += item->count;
+        c->rule_frames[rule] += item->count;
+    }
+    let_go(c, item);
 }
 
 void colo_item_merge(ColoCompare *c, ColoItem *item)
 {
     colo_item_unhold(c, item);
-    c->stats.merged_frames += item->count;
+    c->stats.merged_frames += item->made ? 0 : item->count;
     colo_item_free(item);
 }
 
@@ -205,26 +219,17 @@ static const ColoFlowOps *ops_of(const ColoFlowKey *key)
     return key->kind == COLO_PACKET_TCP ? &colo_tcp_ops : &colo_datagram_ops;
 }
 
-static void pass_by_rule(ColoCompare *c, ColoFlow *flow, ColoItem *item)
-{
-    c->stats.passed_frames += item->count;
-    c->stats.matched_frames -= item->count;    /* release() counts it */
-    c->rule_frames[flow->rule] += item->count;
-    colo_item_release(c, item);
-}
-
 static void give_primary(ColoCompare *c, ColoItem *item,
                          const ColoFlowKey *key)
 {
     ColoFlow *flow = colo_flow_get(c, key, &item->view, true);
 
     if (!flow) {
-        c->table_full = true;
         colo_ask(c, COLO_VERDICT_FLOWS);
         return;                /* held, in no flow */
     }
     if (flow->rule >= 0) {
-        pass_by_rule(c, flow, item);
+        colo_item_pass(c, item, flow->rule);
         return;
     }
     item->flow = flow;
@@ -343,11 +348,9 @@ void colo_compare_secondary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
 
 /* -------------------------------------------------------------- epochs */
 
-/* What was put off until this epoch is the released one. */
-static void catch_up(ColoCompare *c)
+static void look_at_waiting(ColoCompare *c)
 {
     ColoNetFrame *f = take_all(&c->waiting, &c->waiting_end);
-    ColoParked *parked;
 
     while (f) {
         ColoNetFrame *next = f->next;
@@ -357,6 +360,14 @@ static void catch_up(ColoCompare *c)
         look_at_primary(c, f);
         f = next;
     }
+}
+
+/* What was put off until this epoch is the released one. */
+static void catch_up(ColoCompare *c)
+{
+    ColoParked *parked;
+
+    look_at_waiting(c);
     while ((parked = g_queue_peek_head(&c->parked)) &&
            parked->epoch <= c->epoch) {
         g_queue_pop_head(&c->parked);
@@ -378,31 +389,26 @@ static void release_batches(ColoCompare *c)
            batch->epoch <= c->released) {
         g_queue_pop_head(&c->batches);
         account_held(c, batch->frames, -1);
-        for (ColoNetFrame *f = batch->frames; f; f = f->next) {
-            c->stats.checkpoint_frames++;
-        }
+        c->stats.checkpoint_frames += batch->count;
         append(&c->output_end, batch->frames);
         g_free(batch);
     }
 }
 
-/* Every held frame, in order of arrival, behind what was proven already. */
-static ColoNetFrame *gather(ColoCompare *c)
+/* Every held frame, in order of arrival; @count of them are the primary's. */
+static ColoNetFrame *gather(ColoCompare *c, uint64_t *count)
 {
     ColoNetFrame *list = NULL;
     ColoNetFrame **end = &list;
 
-    account_held(c, c->proven, -1);
-    append(&end, take_all(&c->proven, &c->proven_end));
     while (c->oldest) {
         ColoItem *item = c->oldest;
 
+        *count += item->made ? 0 : item->count;
         colo_item_unhold(c, item);
         append(&end, take_all(&item->frames, &item->frames_end));
         colo_item_free(item);
     }
-    account_held(c, c->waiting, -1);
-    append(&end, take_all(&c->waiting, &c->waiting_end));
     return list;
 }
 
@@ -428,12 +434,17 @@ void colo_compare_cut(ColoCompare *c, uint64_t epoch, int64_t now_us)
         return;
     }
     c->now_us = now_us;
+    /* The flows have to know what the primary has sent; it does not leave. */
+    c->cutting = true;
+    look_at_waiting(c);
+    c->cutting = false;
     batch = g_new0(ColoBatch, 1);
     batch->epoch = epoch;
-    batch->frames = gather(c);
+    batch->frames = gather(c, &batch->count);
     account_held(c, batch->frames, 1);
     forget_live(c);
     c->epoch = epoch;
+    c->keep = false;
     c->asks = c->asked = 0;
     c->timeout_asked_us = 0;
     if (c->table_full) {
@@ -469,25 +480,19 @@ void colo_compare_secondary_epoch(ColoCompare *c, uint64_t epoch,
     }
 }
 
-/* What was not proven yet lacks its twin, maybe for good. */
+/*
+ * TCP finds its place by numbers and waits for what is missing. Of datagrams
+ * nobody knows from here on which are twins: until the cut they are held.
+ */
 void colo_compare_secondary_gap(ColoCompare *c)
 {
     ColoLive *live, *next;
-    ColoFlow *flow;
 
+    c->gap = true;
+    c->gap_epoch = c->s_epoch;
     for (live = c->alive; live; live = next) {
         next = live->next;
-        flow = live->flow;
-        if (flow->key.kind != COLO_PACKET_TCP && live->primary) {
-            colo_diverge(c, flow, COLO_VERDICT_TIMEOUT, 0, NULL, 0, NULL, 0);
-        }
-    }
-    for (flow = c->open.newest; flow; flow = flow->older) {
-        /* The next datagrams may be another's twins. */
-        if (flow->key.kind != COLO_PACKET_TCP && flow->epoch == c->epoch &&
-            flow->paired) {
-            flow->diverged = true;
-        }
+        colo_flow_after_gap(c, live->flow);
     }
 }
 
@@ -497,7 +502,10 @@ static void release_everything(ColoCompare *c)
 {
     c->released = MAX(c->released, c->epoch);
     release_batches(c);
-    append(&c->output_end, gather(c));
+    c->cutting = true;
+    look_at_waiting(c);
+    c->cutting = false;
+    append(&c->output_end, gather(c, &c->stats.passed_frames));
     forget_live(c);
 }
 
@@ -529,23 +537,40 @@ void colo_compare_set_mode(ColoCompare *c, ColoCompareMode mode,
         /* A pair begins: epochs count from the start. */
         c->epoch = c->released = c->s_epoch = 0;
         c->asks = c->asked = 0;
-    } else if (mode == COLO_COMPARE_MATCH) {
-        account_held(c, c->proven, -1);
-        append(&c->output_end, take_all(&c->proven, &c->proven_end));
+        c->keep = false;
+    } else {
+        /* Nothing overtakes what BUFFER has kept. */
+        c->keep = mode == COLO_COMPARE_MATCH && c->oldest;
     }
+}
+
+static uint64_t frames_by_name(const ColoCompare *c, const char *name)
+{
+    for (unsigned i = 0; i < c->rules_count; i++) {
+        if (strcmp(c->rules[i].name, name) == 0) {
+            return c->rule_frames[i];
+        }
+    }
+    return 0;
 }
 
 void colo_compare_set_rules(ColoCompare *c, const ColoRule *rules,
                             unsigned count, int64_t now_us)
 {
+    uint64_t frames[COLO_RULES_MAX] = { 0 };
+
     g_assert(count <= COLO_RULES_MAX);
     c->now_us = now_us;
+    for (unsigned i = 0; i < count; i++) {
+        frames[i] = frames_by_name(c, rules[i].name);
+    }
     if (count) {
         memcpy(c->rules, rules, count * sizeof(*rules));
     }
+    memcpy(c->rule_frames, frames, sizeof(frames));
     c->rules_count = count;
     c->rules_generation++;
-    memset(c->rule_frames, 0, sizeof(c->rule_frames));
+    colo_flows_apply_rules(c);
 }
 
 uint64_t colo_compare_rule_frames(const ColoCompare *c, unsigned index)
@@ -659,7 +684,6 @@ ColoCompare *colo_compare_new(const ColoCompareLimits *limits)
     c->limits = *limits;
     c->waiting_end = &c->waiting;
     c->output_end = &c->output;
-    c->proven_end = &c->proven;
     c->split_due_us = INT64_MAX;
     g_queue_init(&c->batches);
     g_queue_init(&c->parked);
@@ -672,6 +696,7 @@ void colo_compare_free(ColoCompare *c)
     release_everything(c);
     drop_parked(c);
     colo_net_frame_free_list(c->output);
+    colo_flows_clear(c);
     g_hash_table_destroy(c->table);
     g_free(c);
 }

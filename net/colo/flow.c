@@ -149,6 +149,15 @@ void colo_flow_close(ColoCompare *c, ColoFlow *flow)
     }
 }
 
+void colo_flow_after_gap(ColoCompare *c, ColoFlow *flow)
+{
+    if (c->gap && c->gap_epoch == c->epoch && !flow->diverged &&
+        flow->key.kind != COLO_PACKET_TCP && flow->live &&
+        flow->live->primary) {
+        colo_diverge(c, flow, COLO_VERDICT_TIMEOUT, 0, NULL, 0, NULL, 0);
+    }
+}
+
 static void use(ColoCompare *c, ColoFlow *flow)
 {
     if (c->now_us - flow->used_us >= USE_STEP_US) {
@@ -165,7 +174,6 @@ static void settle(ColoCompare *c, ColoFlow *flow)
     if (flow->epoch != c->epoch) {
         flow->epoch = c->epoch;
         flow->diverged = false;
-        flow->paired = false;
         if (flow->key.kind == COLO_PACKET_TCP) {
             colo_tcp_ops.settle(flow);
         }
@@ -176,7 +184,10 @@ static ColoFlow *make(ColoCompare *c, const ColoFlowKey *key)
 {
     ColoFlow *flow;
 
-    if (g_hash_table_size(c->table) >= c->limits.flows) {
+    /* Once full it stays so until the cut: a flow that began outside must not
+     * go on inside. */
+    c->table_full |= g_hash_table_size(c->table) >= c->limits.flows;
+    if (c->table_full) {
         return NULL;
     }
     flow = g_new0(ColoFlow, 1);
@@ -202,15 +213,10 @@ static void pass_held(ColoCompare *c, ColoFlow *flow)
         return;
     }
     while ((item = colo_queue_take(&live->primary, &live->primary_end))) {
-        c->stats.passed_frames += item->count;
-        c->stats.matched_frames -= item->count;
-        c->rule_frames[flow->rule] += item->count;
-        colo_item_release(c, item);
+        colo_item_pass(c, item, flow->rule);
     }
     if (live->ack) {
-        item = live->ack;
-        live->ack = NULL;
-        colo_item_release(c, item);
+        colo_item_pass(c, g_steal_pointer(&live->ack), flow->rule);
     }
     colo_live_free(c, live);
 }
@@ -224,6 +230,21 @@ static void apply_rules(ColoCompare *c, ColoFlow *flow, const ColoPacket *p)
     flow->rule = colo_rules_find(c->rules, c->rules_count, p);
     if (flow->rule >= 0) {
         pass_held(c, flow);
+    }
+}
+
+void colo_flows_apply_rules(ColoCompare *c)
+{
+    ColoLive *live = c->alive;
+
+    while (live) {
+        ColoLive *next = live->next;
+        const ColoItem *item = live->primary ? live->primary : live->ack;
+
+        if (item) {
+            apply_rules(c, live->flow, &item->view);
+        }
+        live = next;
     }
 }
 
@@ -256,7 +277,8 @@ ColoLive *colo_flow_live(ColoCompare *c, ColoFlow *flow)
     ColoLive *live = flow->live;
 
     if (!live) {
-        live = g_new0(ColoLive, 1);
+        live = g_new(ColoLive, 1);     /* see colo_item_new() */
+        *live = (ColoLive) {};
         live->primary_end = &live->primary;
         live->secondary_end = &live->secondary;
         live->later_end = &live->later;
@@ -306,6 +328,7 @@ void colo_live_free(ColoCompare *c, ColoLive *live)
     g_assert(!live->primary && !live->ack);
     free_queue(&live->secondary, &live->secondary_end);
     free_queue(&live->later, &live->later_end);
+    colo_item_free(live->s_syn);
     if (live->prev) {
         live->prev->next = live->next;
     } else {
@@ -354,7 +377,7 @@ static void expire_list(ColoCompare *c, ColoFlowList *list, int64_t idle_us)
     while (flow && c->now_us - flow->used_us >= idle_us) {
         ColoFlow *newer = flow->newer;
 
-        if (!flow->live || (!flow->live->primary && !flow->live->ack)) {
+        if (!flow->live) {
             forget(c, flow);
         }
         flow = newer;

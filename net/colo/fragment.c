@@ -14,7 +14,8 @@
  */
 #include "compare-int.h"
 
-enum { PROTO_TCP = 6, PROTO_UDP = 17, PORTS_BYTES = 4 };
+enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_ICMP6 = 58,
+       HEADER_BYTES = 8 };
 
 static void lone_key(const ColoNetFrame *f, const ColoPacket *p,
                      ColoFlowKey *key)
@@ -22,19 +23,31 @@ static void lone_key(const ColoNetFrame *f, const ColoPacket *p,
     colo_flow_key(p, f->data + f->vnet_bytes, key);
 }
 
-/* The flow of a datagram, from its first fragment. */
+/*
+ * The flow of a datagram, from its first fragment: that of datagrams which
+ * are not in fragments. But TCP stays apart: its frames are one by one.
+ */
 static void datagram_key(const ColoItem *item, ColoFlowKey *key)
 {
-    const ColoNetFrame *f = item->frames;
-    const ColoPacket *p = &item->view;
-    const uint8_t *h = f->data + f->vnet_bytes + p->payload;
+    static const uint8_t kinds[] = {
+        [PROTO_ICMP] = COLO_PACKET_ICMP,
+        [PROTO_TCP] = COLO_PACKET_FRAGMENT,
+        [PROTO_UDP] = COLO_PACKET_UDP,
+        [PROTO_ICMP6] = COLO_PACKET_ICMP6,
+    };
+    ColoPacket p = item->view;
+    const uint8_t *h = colo_net_frame_eth(item->frames) + p.l4;
 
-    lone_key(f, p, key);
-    if ((p->ip_proto == PROTO_TCP || p->ip_proto == PROTO_UDP) &&
-        p->payload_bytes >= PORTS_BYTES) {
-        key->src_port = h[0] << 8 | h[1];
-        key->dst_port = h[2] << 8 | h[3];
+    if (p.payload_bytes < HEADER_BYTES) {
+        return;
     }
+    p.kind = p.ip_proto < sizeof(kinds) ? kinds[p.ip_proto] : 0;
+    if (p.kind == COLO_PACKET_OPAQUE) {
+        p.kind = COLO_PACKET_IP;
+    }
+    p.src_port = h[0] << 8 | h[1];
+    p.dst_port = h[2] << 8 | h[3];
+    lone_key(item->frames, &p, key);
 }
 
 static ColoTrain *find_train(ColoTrain *trains, const ColoFlowKey *key,
