@@ -139,6 +139,21 @@ class Bench:
         return out
 
 
+    def streams(self, count: int) -> Dict[str, Any]:
+        """Transfers with the primary killed in the middle; who is whole."""
+        out: Dict[str, Any] = {}
+        for work in ("fixed", "fixedup"):
+            whole = 0
+            for number in range(count):
+                seed = self.options.seed + number
+                figures = self.run(
+                    f"stream {number + 1} of {count}: {work}, seed {seed}",
+                    {"kind": "stream", "work": work, "seed": seed})
+                whole += int(figures.get("whole", 0)) if figures else 0
+            out[work] = {"streams": count, "whole": whole}
+        return out
+
+
 def show(result: Dict[str, Any]) -> None:
     """The tables."""
     if result.get("compare"):
@@ -152,6 +167,12 @@ def show(result: Dict[str, Any]) -> None:
               "of the small one")
     if result.get("soak"):
         print(f"soak: {json.dumps(result['soak'])}")
+    for work, figures in result.get("streams", {}).items():
+        print(f"96 MB, {work}: {figures['whole']} of {figures['streams']} "
+              "whole after the primary was killed in the middle")
+    if result.get("mixed"):
+        print("a minute of mixed TCP load: " + ", ".join(
+            f"{value} {name}" for name, value in result["mixed"].items()))
     for side, figures in result.get("kills", {}).items():
         print(f"kills, {side}: {figures['survived']} of {figures['kills']} "
               f"survived, longest gap {figures['gap-max-ms']:.0f} ms, median "
@@ -201,6 +222,11 @@ def parse(argv: List[str]) -> argparse.Namespace:
                         help="only N checkpoints at 50 ms, RSS growth")
     parser.add_argument("--kills", type=int, metavar="N",
                         help="only N kills at random moments, per side")
+    parser.add_argument("--streams", type=int, metavar="N",
+                        help="only N transfers each way, primary killed in "
+                             "the middle")
+    parser.add_argument("--mixed", action="store_true",
+                        help="only a minute of mixed TCP load: mismatches")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     options.binary = os.path.abspath(options.binary)
@@ -220,12 +246,19 @@ def missing(options: argparse.Namespace) -> str:
 def measure_all(bench: Bench, options: argparse.Namespace,
                 result: Dict[str, Any]) -> None:
     """The parts that were asked for; without a wish, the usual ones."""
-    usual = not (options.soak or options.kills or options.compare_alone)
+    usual = not (options.soak or options.kills or options.compare_alone or
+                 options.streams or options.mixed)
     if options.soak:
         result["soak"] = bench.run(f"soak, {options.soak} checkpoints",
                                    {"kind": "soak", "count": options.soak})
     if options.kills:
         result["kills"] = bench.kills(options.kills)
+    if options.streams:
+        result["streams"] = bench.streams(options.streams)
+    if usual or options.mixed:
+        result["mixed"] = bench.run(
+            "a minute of mixed TCP load",
+            {"kind": "mixed", "binary": options.binary})
     if usual or options.compare_alone:
         result["compare-alone"] = bench.compare_alone()
     if usual:

@@ -22,6 +22,7 @@ from colo.case import Context  # noqa: E402
 import compare_alone  # noqa: E402
 import endurance  # noqa: E402
 import measure  # noqa: E402
+import streams  # noqa: E402
 
 
 def do_job(context: Context, job: Dict[str, Any]) -> Dict[str, Any]:
@@ -33,6 +34,10 @@ def do_job(context: Context, job: Dict[str, Any]) -> Dict[str, Any]:
         return compare_alone.measure(context, job)
     if kind == "kill":
         return {"gap-ms": storm.one_kill(context, job["side"], job["seed"])}
+    if kind == "stream":
+        return streams.stream(context, job["work"], job["seed"])
+    if kind == "mixed":
+        return streams.mixed(context)
     plan = measure.Plan(**job["plan"])
     if kind == "unprotected":
         return measure.unprotected(context, plan)
