@@ -64,6 +64,7 @@ typedef struct ColoTcpFlow {
     uint32_t isn, s_isn;       /* of each side's SYN */
     uint32_t p_first, s_first; /* while cmp is not known */
     uint32_t least;            /* cmp will not be less */
+    uint32_t p_rst;            /* where the primary has reset it */
     uint32_t p_end;            /* highest place the primary has sent */
     uint32_t p_ack, s_ack;     /* highest each side has acknowledged */
     uint32_t left_ack;         /* highest that has left */
@@ -73,6 +74,7 @@ typedef struct ColoTcpFlow {
     bool p_first_known, s_first_known, isn_known, s_isn_known;
     bool left_time_known;
     bool least_known;
+    bool p_rst_known, rst_agreed;
     bool syn_waits;            /* the primary's SYN waits for its twin */
 } ColoTcpFlow;
 

@@ -119,6 +119,14 @@ static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     live->ack = item;
 }
 
+/* Its connection is over, or will be over with the frame that goes now. */
+static void drop_ack(ColoCompare *c, ColoFlow *flow)
+{
+    if (flow->live && flow->live->ack) {
+        colo_item_merge(c, g_steal_pointer(&flow->live->ack));
+    }
+}
+
 /* A pure acknowledgement that says what @item's frame says. */
 static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
@@ -331,23 +339,30 @@ static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
     return !flow->tcp.cmp_known || !after(item->start, flow->tcp.cmp);
 }
 
-/* Both sides have reset it: nothing of it counts any more. */
-static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+static void lower_rst_ack(ColoCompare *c, const ColoFlow *flow,
+                          ColoItem *item)
 {
     if (!colo_keeps_all(c) && has(item, COLO_TCP_ACK) &&
         after(item->view.tcp_ack, flow->tcp.s_ack)) {
         colo_packet_set_ack(eth_of(item), &item->view, flow->tcp.s_ack);
         c->stats.made_frames++;
     }
+}
+
+/* Both sides have reset it: nothing else of it counts any more. */
+static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    lower_rst_ack(c, flow, item);
     colo_item_release(c, item);
     flow->live->s_rst = false;
-    if (flow->live->ack) {
-        ColoItem *ack = flow->live->ack;
-
-        flow->live->ack = NULL;
-        colo_item_merge(c, ack);
-    }
-    flow->tcp = (ColoTcpFlow) {};
+    drop_ack(c, flow);
+    flow->tcp = (ColoTcpFlow) {
+        .p_rst = flow->tcp.p_rst,
+        .p_rst_known = true,
+        .rst_agreed = true,
+        .s_ack = flow->tcp.s_ack,
+        .s_ack_known = flow->tcp.s_ack_known,
+    };
     colo_flow_close(c, flow);
 }
 
@@ -630,6 +645,7 @@ static void note_begin(ColoFlow *flow, const ColoItem *item)
 
 static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
+    drop_ack(c, flow);
     note_begin(flow, item);
     drop_secondary(colo_flow_live(c, flow));
     hold(c, flow, item);
@@ -648,8 +664,7 @@ static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     } else if (again && t->cmp_known && !after(item->end, t->cmp) &&
                ack_possible(t, item)) {
         leave(c, flow, item);
-    } else if (flow->diverged ||
-               (flow->live && (flow->live->primary || flow->live->ack))) {
+    } else if (flow->diverged || (flow->live && flow->live->primary)) {
         if (!flow->diverged) {
             colo_diverge(c, flow, COLO_VERDICT_SYN, 0,
                          eth_of(item) + item->view.l4,
@@ -697,17 +712,29 @@ static void find_begin(ColoFlow *flow)
 
 /* ------------------------------------------------------------- segments */
 
-static bool is_held_already(const ColoFlow *flow, const ColoItem *item)
+static ColoItem *held_twin(const ColoFlow *flow, const ColoItem *item)
 {
-    const ColoItem *held = flow->live ? flow->live->primary : NULL;
+    ColoItem *held = flow->live ? flow->live->primary : NULL;
 
     for (; held; held = held->next) {
         if (held->start == item->start && held->end == item->end &&
             held->view.tcp_flags == item->view.tcp_flags) {
-            return true;
+            return held;
         }
     }
-    return false;
+    return NULL;
+}
+
+/* What @item says anew is its acknowledgement. */
+static void merge_repeated(ColoCompare *c, ColoItem *held, ColoItem *item)
+{
+    if (has(item, COLO_TCP_ACK) &&
+        after(item->view.tcp_ack, held->view.tcp_ack)) {
+        colo_packet_set_ack(eth_of(held), &held->view, item->view.tcp_ack);
+        colo_packet_set_window(eth_of(held), &held->view,
+                               item->view.tcp_window);
+    }
+    colo_item_merge(c, item);
 }
 
 static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
@@ -747,22 +774,44 @@ static void sort_out(ColoCompare *c, ColoFlow *flow)
     }
 }
 
+/* Guests repeat RST for whatever still comes in. */
+static void primary_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (held_twin(flow, item)) {
+        colo_item_merge(c, item);
+    } else if (t->rst_agreed && t->p_rst == item->start && !flow->diverged) {
+        lower_rst_ack(c, flow, item);
+        colo_item_release(c, item);
+    } else {
+        t->p_rst = item->start;
+        t->p_rst_known = true;
+        t->rst_agreed = false;
+        hold(c, flow, item);
+    }
+}
+
 static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
     bool placed = t->cmp_known && !t->syn_waits;
+    ColoItem *held;
 
-    if (flow->diverged || has(item, COLO_TCP_RST) || !placed) {
+    if (has(item, COLO_TCP_RST)) {
+        primary_rst(c, flow, item);
+    } else if (flow->diverged || !placed) {
         hold(c, flow, item);
     } else if (item->start == item->end && has(item, COLO_TCP_ACK)) {
         pure_ack(c, flow, item);
     } else if (may_leave(flow, item)) {
         leave(c, flow, item);
     } else if (after(item->start, t->p_end) ||
-               item->start == t->p_end || !is_held_already(flow, item)) {
+               item->start == t->p_end ||
+               !(held = held_twin(flow, item))) {
         hold(c, flow, item);
     } else {
-        colo_item_merge(c, item);
+        merge_repeated(c, held, item);
     }
 }
 
@@ -818,7 +867,9 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         t->s_first = item->start;
         t->s_first_known = true;
     }
-    if (has(item, COLO_TCP_RST)) {
+    if (has(item, COLO_TCP_RST) && t->rst_agreed) {
+        colo_item_free(item);  /* once more */
+    } else if (has(item, COLO_TCP_RST)) {
         colo_flow_live(c, flow)->s_rst = true;
         flow->live->s_rst_seq = item->view.tcp_seq;
         colo_item_free(item);
@@ -853,6 +904,7 @@ static void tcp_settle(ColoFlow *flow)
     t->s_ack_known = t->left_ack_known = t->p_ack_known;
     t->s_isn = t->isn;
     t->s_isn_known = t->isn_known;
+    t->rst_agreed = t->p_rst_known;
     t->syn_waits = false;
     t->p_first_known = t->s_first_known = false;
 }
