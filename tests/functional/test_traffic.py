@@ -12,6 +12,7 @@
 import dataclasses
 from typing import Any, Dict, Tuple
 
+from colo import status
 from colo.case import Context, add, case, check
 from colo.ending import end_side, take_over
 from colo.linkrelay import PER_CENT, Faults
@@ -224,6 +225,59 @@ def _register_kinds() -> None:
 
 
 _register_kinds()
+
+
+# -- connections younger than the last checkpoint ------------------------
+
+FRESH: Dict[str, Traffic] = {
+    "tcp4": Traffic("kv,echo"),
+    "tcp6": Traffic("kv6,echo6", V6),
+    "vlan": Traffic("kv.vlan,kv6.vlan", VLAN),
+    "bulk": Traffic("source,sink6", V6, more=10),
+    "http": Traffic("http,web6", V6, more=20),
+    "datagrams": Traffic("udp,dns6,bigudp,ping6", V6),
+}
+FRESH_ATTEMPTS = 5
+
+
+def fresh(context: Context, kind: Traffic, **settings: Any) -> None:
+    """The primary dies before a checkpoint has copied the connections.
+
+    Thus the secondary goes on with connections which it set up by itself,
+    with numbers of its own. A checkpoint that something forced in between
+    would spoil that, so another client has another try then.
+    """
+    pair = protect(context, kind, delay_ms=600_000, **settings)
+    pair.p.qmp.cmd("colo-checkpoint")
+    for attempt in range(FRESH_ATTEMPTS):
+        before = pair.checkpoints()
+        client = context.client(kind.work, kind.pause_ms)
+        client.wait_progress(kind.more, PROGRESS_LIMIT_S)
+        if pair.checkpoints() == before:
+            break
+        context.step(f"{pair.checkpoints() - before} checkpoints in try "
+                     f"{attempt}: {status.query(pair.p)['checkpoints']}")
+        client.verify()
+        client.close()
+    else:
+        raise AssertionError("no try without a checkpoint")
+    client.mark()
+    lose(context, pair, client, "primary", kind.more)
+    client.verify()
+
+
+def _register_fresh() -> None:
+    for name, kind in FRESH.items():
+        for form in ("chardev", "direct"):
+            def body(context: Context, kind: Traffic = kind,
+                     form: str = form) -> None:
+                fresh(context, kind, form=form)
+            body.__doc__ = f"{kind.work}: begun after the last checkpoint"
+            add(f"fresh_{name}_{form}", body, timeout_s=120, reference=False,
+                slow=form == "direct")
+
+
+_register_fresh()
 
 
 # -- transfers of a known size -------------------------------------------
