@@ -119,11 +119,28 @@ static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     live->ack = item;
 }
 
-/* Its connection is over, or will be over with the frame that goes now. */
-static void drop_ack(ColoCompare *c, ColoFlow *flow)
+static bool is_pure_ack(const ColoItem *item)
 {
-    if (flow->live && flow->live->ack) {
-        colo_item_merge(c, g_steal_pointer(&flow->live->ack));
+    return item->start == item->end && has(item, COLO_TCP_ACK) &&
+           !has(item, COLO_TCP_RST);
+}
+
+/* Nobody waits for acknowledgements of a connection that is over. */
+static void drop_acks(ColoCompare *c, ColoFlow *flow)
+{
+    ColoLive *live = flow->live;
+    ColoItem **at = live ? &live->primary : NULL;
+
+    if (live && live->ack) {
+        colo_item_merge(c, g_steal_pointer(&live->ack));
+    }
+    while (at && *at) {
+        if (is_pure_ack(*at)) {
+            live->primary_count--;
+            colo_item_merge(c, colo_queue_take(at, &live->primary_end));
+        } else {
+            at = &(*at)->next;
+        }
     }
 }
 
@@ -244,6 +261,12 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
 
 /* ------------------------------------------------------------ comparing */
 
+/* Is it known what is compared next? */
+static bool is_placed(const ColoFlow *flow)
+{
+    return flow->tcp.cmp_known && !flow->tcp.syn_waits;
+}
+
 static bool covers(const ColoItem *item, uint32_t place)
 {
     return !has(item, COLO_TCP_RST) && !after(item->start, place) &&
@@ -355,7 +378,7 @@ static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     lower_rst_ack(c, flow, item);
     colo_item_release(c, item);
     flow->live->s_rst = false;
-    drop_ack(c, flow);
+    drop_acks(c, flow);
     flow->tcp = (ColoTcpFlow) {
         .p_rst = flow->tcp.p_rst,
         .p_rst_known = true,
@@ -369,9 +392,10 @@ static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 static bool may_leave(const ColoFlow *flow, const ColoItem *item)
 {
     const ColoTcpFlow *t = &flow->tcp;
+    bool proven = t->cmp_known ? !after(item->end, t->cmp)
+                  : t->least_known && !after(item->end, t->least);
 
-    return t->cmp_known && item->end != item->start &&
-           !after(item->end, t->cmp) && ack_possible(t, item);
+    return proven && item->end != item->start && ack_possible(t, item);
 }
 
 /* Let go what is proven, in order of arrival. */
@@ -389,6 +413,7 @@ static void leave_proven(ColoCompare *c, ColoFlow *flow)
             live->primary_count--;
             if (rst) {
                 leave_rst(c, flow, item);
+                at = &live->primary;    /* it has dropped others */
             } else {
                 leave(c, flow, item);
             }
@@ -431,7 +456,7 @@ static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 
 static void watch_part(ColoCompare *c, ColoFlow *flow)
 {
-    ColoItem *item = find_primary(flow);
+    ColoItem *item = is_placed(flow) ? find_primary(flow) : NULL;
     ColoLive *live = flow->live;
 
     if (!item || !after(flow->tcp.cmp, item->left) ||
@@ -449,7 +474,7 @@ static void watch_part(ColoCompare *c, ColoFlow *flow)
 
 void colo_tcp_split(ColoCompare *c, ColoFlow *flow)
 {
-    ColoItem *item = find_primary(flow);
+    ColoItem *item = is_placed(flow) ? find_primary(flow) : NULL;
 
     flow->live->split_us = 0;
     if (item && !flow->diverged) {
@@ -465,7 +490,7 @@ static void progress(ColoCompare *c, ColoFlow *flow)
     if (!flow->live) {
         return;
     }
-    if (flow->tcp.cmp_known && !flow->tcp.syn_waits) {
+    if (is_placed(flow)) {
         while (!flow->diverged && (p = find_primary(flow)) &&
                (s = find_secondary(flow)) && compare_pieces(c, flow, p, s)) {
             continue;
@@ -645,7 +670,6 @@ static void note_begin(ColoFlow *flow, const ColoItem *item)
 
 static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
-    drop_ack(c, flow);
     note_begin(flow, item);
     drop_secondary(colo_flow_live(c, flow));
     hold(c, flow, item);
@@ -657,6 +681,9 @@ static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     ColoTcpFlow *t = &flow->tcp;
     bool again = t->isn_known && t->isn == item->start;
 
+    if (!again && !flow->diverged) {
+        drop_acks(c, flow);
+    }
     if (again && flow->diverged) {
         hold(c, flow, item);
     } else if (again && t->syn_waits) {
@@ -763,8 +790,7 @@ static void sort_out(ColoCompare *c, ColoFlow *flow)
     while (at && *at) {
         ColoItem *item = *at;
 
-        if (item->start == item->end && has(item, COLO_TCP_ACK) &&
-            !has(item, COLO_TCP_RST)) {
+        if (is_pure_ack(item)) {
             colo_queue_take(at, &live->primary_end);
             live->primary_count--;
             pure_ack(c, flow, item);
@@ -795,17 +821,16 @@ static void primary_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
-    bool placed = t->cmp_known && !t->syn_waits;
     ColoItem *held;
 
     if (has(item, COLO_TCP_RST)) {
         primary_rst(c, flow, item);
-    } else if (flow->diverged || !placed) {
-        hold(c, flow, item);
-    } else if (item->start == item->end && has(item, COLO_TCP_ACK)) {
-        pure_ack(c, flow, item);
-    } else if (may_leave(flow, item)) {
+    } else if (!flow->diverged && may_leave(flow, item)) {
         leave(c, flow, item);
+    } else if (flow->diverged || !is_placed(flow)) {
+        hold(c, flow, item);
+    } else if (is_pure_ack(item)) {
+        pure_ack(c, flow, item);
     } else if (after(item->start, t->p_end) ||
                item->start == t->p_end ||
                !(held = held_twin(flow, item))) {
@@ -893,7 +918,10 @@ static void tcp_settle(ColoFlow *flow)
     ColoTcpFlow *t = &flow->tcp;
 
     if (t->p_end_known && (t->cmp_known || t->syn_waits)) {
-        t->cmp = t->p_end;
+        /* it is less only if the primary has not sent since it is known */
+        if (t->syn_waits || after(t->p_end, t->cmp)) {
+            t->cmp = t->p_end;
+        }
         t->cmp_known = true;
     } else if (t->p_end_known) {
         /* Maybe it has only repeated something old, of a longer stream. */
