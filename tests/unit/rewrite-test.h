@@ -63,7 +63,7 @@ static inline NetPath lane_back(const NetPath *path)
     return back;
 }
 
-/* The odd place of SACK is on purpose: sums over it have their bytes swapped. */
+/* The odd place of SACK is on purpose: its sums have their bytes swapped. */
 static inline void lane_options(NetTcp *tcp, const Seg *s)
 {
     unsigned edges = 0, i;

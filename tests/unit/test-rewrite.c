@@ -289,7 +289,7 @@ static void test_port_reuse(void)
     colo_rewrite_free(l.r);
 }
 
-/* -------------------------------------------------------- what is left alone */
+/* ----------------------------------------------------- what is left alone */
 
 static void test_resets(void)
 {
