@@ -128,6 +128,22 @@ static void pause_over(uint64_t epoch)
     }
 }
 
+static void execute_net(const ColoAction *a)
+{
+    colo_need_bql();
+    if (a->type == COLO_ACT_NET_MODE) {
+        colo_net_buffer(a->arg);
+    } else if (a->type == COLO_ACT_RELEASE_ALL) {
+        colo_net_end(true);
+    } else {
+        colo_fault("p-before-release");
+        colo_net_release(a->epoch);
+        phase_us = colo_stats_note(&colo_session.stats, COLO_PHASE_RELEASE,
+                                   a->epoch, phase_us);
+        colo_fault("p-released");
+    }
+}
+
 /* Result of the list: event to feed next, or COLO_EV__MAX. */
 static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
 {
@@ -173,20 +189,9 @@ static ColoEventType execute(const ColoAction *a, ColoIo *io, Error **errp)
         }
         break;
     case COLO_ACT_RELEASE_OUTPUT:
-        colo_fault("p-before-release");
-        colo_need_bql();
-        colo_net_release(a->epoch);
-        phase_us = colo_stats_note(&s->stats, COLO_PHASE_RELEASE, a->epoch,
-                                   phase_us);
-        colo_fault("p-released");
-        return COLO_EV__MAX;
     case COLO_ACT_RELEASE_ALL:
-        colo_need_bql();
-        colo_net_end(true);
-        return COLO_EV__MAX;
     case COLO_ACT_NET_MODE:
-        colo_need_bql();
-        colo_net_buffer(a->arg);
+        execute_net(a);
         return COLO_EV__MAX;
     case COLO_ACT_GO_ALONE:
         go_alone();

@@ -7,7 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/qapi-commands-colo.h"
+#include "qapi/qapi-commands-colo-net.h"
 #include "qemu/cutils.h"
 #include "qemu/lockable.h"
 #include "net/colo-compare-unit.h"

@@ -16,7 +16,7 @@
 #define NET_COLO_H
 
 #include "qemu/queue.h"
-#include "qapi/qapi-types-colo.h"
+#include "qapi/qapi-types-colo-net.h"
 
 typedef enum ColoNetRole {
     COLO_NET_NONE,             /* no pair: filters are plain filters */
