@@ -69,7 +69,8 @@ typedef struct ColoTcpFlow {
     uint32_t p_ack, s_ack;     /* highest each side has acknowledged */
     uint32_t left_ack;         /* highest that has left */
     uint32_t left_time;        /* timestamp of what left last */
-    uint16_t s_window;
+    uint16_t p_window, s_window;    /* with p_ack, s_ack; not scaled */
+    uint16_t left_window;      /* that has left last */
     bool cmp_known, p_end_known, p_ack_known, s_ack_known, left_ack_known;
     bool p_first_known, s_first_known, isn_known, s_isn_known;
     bool left_time_known;
@@ -110,6 +111,12 @@ typedef struct ColoFlowList {
 
 enum { COLO_TRAINS_MAX = 64, COLO_PARKED_MAX = 65536 };
 
+/* What is told about epochs, as bits. */
+typedef enum ColoTold {
+    COLO_TOLD_CUT = 1, COLO_TOLD_RELEASE = 2, COLO_TOLD_SECONDARY = 4,
+    COLO_TOLD_ALL = 7,
+} ColoTold;
+
 /* A datagram whose fragments are coming in. */
 typedef struct ColoTrain {
     ColoFlowKey key;
@@ -126,7 +133,9 @@ struct ColoCompare {
     unsigned rules_count;
     uint64_t rules_generation;
     uint64_t rule_frames[COLO_RULES_MAX];
+    uint64_t rules_epoch;      /* in which they were set */
 
+    unsigned fresh;            /* ColoTold: nothing of this pair was told */
     uint64_t epoch;            /* of the primary: last cut */
     bool cutting;              /* a cut is being made */
     bool keep;                 /* until the next cut: as mode BUFFER */
@@ -157,6 +166,12 @@ struct ColoCompare {
 };
 
 /* ---------------------------------------------------------- compare.c */
+
+/* Frames of the secondary are missing in this epoch. */
+static inline bool colo_in_gap(const ColoCompare *c)
+{
+    return c->gap && c->gap_epoch == c->epoch;
+}
 
 /* Also what is proven waits for the cut. */
 static inline bool colo_keeps_all(const ColoCompare *c)

@@ -103,6 +103,29 @@ static void set_time(ColoFlow *flow, uint8_t *eth, ColoPacket *view)
     colo_packet_set_timestamp(eth, view, 0, t->left_time);
 }
 
+/*
+ * Nobody is invited to send more than either side has room for. Windows in
+ * segments behind the SYN have one scale, since the SYNs agreed on it.
+ */
+static void set_window(ColoTcpFlow *t, uint8_t *eth, ColoPacket *view)
+{
+    if (!(view->tcp_flags & COLO_TCP_ACK) || !t->s_ack_known ||
+        (view->tcp_flags & (COLO_TCP_SYN | COLO_TCP_RST))) {
+        return;
+    }
+    if (view->tcp_window > t->s_window) {
+        colo_packet_set_window(eth, view, t->s_window);
+    }
+    t->left_window = view->tcp_window;
+}
+
+/* A frame with the headers of @view, not held by anybody, leaves now. */
+static void finish(ColoFlow *flow, uint8_t *eth, ColoPacket *view)
+{
+    set_time(flow, eth, view);
+    set_window(&flow->tcp, eth, view);
+}
+
 /* Keep @item to be sent when its acknowledgement may leave. */
 static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
@@ -174,9 +197,39 @@ static void lower_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     if (has(item, COLO_TCP_ACK) && after(item->view.tcp_ack, t->s_ack)) {
         keep_ack(c, flow, ack_of(c, flow, item));
         colo_packet_set_ack(eth_of(item), &item->view, t->s_ack);
+        /* What it names beyond may be missing at the secondary. */
+        colo_packet_drop_sack(eth_of(item), &item->view);
         c->stats.made_frames++;
     }
     set_left_ack(t, item);
+}
+
+/*
+ * The secondary repeats its acknowledgement while the primary is ahead: it
+ * has lost something, or it has room again. The client has to learn that
+ * from the secondary's own words, since the primary has no reason to say it.
+ */
+static void repeat_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item,
+                       bool repeated)
+{
+    ColoTcpFlow *t = &flow->tcp;
+    uint8_t *eth = eth_of(item);
+    bool room = t->s_window > t->left_window &&
+                t->p_window > t->left_window;
+    bool lost = repeated && after(t->p_ack, t->s_ack);
+
+    if (!is_pure_ack(item) || !t->cmp_known || t->syn_waits ||
+        flow->diverged || colo_keeps_all(c) || !t->left_ack_known ||
+        !t->p_ack_known || item->view.tcp_ack != t->left_ack ||
+        !(room || lost)) {
+        return;
+    }
+    colo_packet_set_seq(eth, &item->view, earlier(item->start, t->cmp));
+    if (item->view.tcp_window > t->p_window) {
+        colo_packet_set_window(eth, &item->view, t->p_window);
+    }
+    finish(flow, eth, &item->view);
+    colo_frame_leave(c, g_steal_pointer(&item->frames));
 }
 
 /* The places [@from, @to) of its data and, if @last, FIN as a frame. */
@@ -219,7 +272,7 @@ static void leave(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         item->count = 1;
         c->stats.made_frames++;
     }
-    set_time(flow, eth_of(item), &item->view);
+    finish(flow, eth_of(item), &item->view);
     colo_item_release(c, item);
 }
 
@@ -229,6 +282,7 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
     ColoTcpFlow *t = &flow->tcp;
     ColoItem *item = flow->live ? flow->live->ack : NULL;
     ColoNetFrame *made;
+    ColoPacket view;
     uint32_t target, seq;
 
     if (!item || !t->s_ack_known || colo_keeps_all(c)) {
@@ -247,13 +301,15 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
         flow->live->ack = NULL;
         colo_packet_set_seq(eth_of(item), &item->view, seq);
         set_left_ack(t, item);
-        set_time(flow, eth_of(item), &item->view);
+        finish(flow, eth_of(item), &item->view);
         colo_item_release(c, item);
         return;
     }
     made = colo_packet_part(item->frames, &item->view, 0, 0, COLO_TCP_ACK,
-                            seq, target, t->s_window);
-    set_time(flow, colo_net_frame_eth(made), &item->view);
+                            seq, target, -1);
+    view = item->view;
+    colo_packet_drop_sack(colo_net_frame_eth(made), &view);
+    finish(flow, colo_net_frame_eth(made), &view);
     colo_frame_leave(c, made);
     t->left_ack = target;
     t->left_ack_known = true;
@@ -434,6 +490,7 @@ static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
     uint32_t ack = item->view.tcp_ack;
+    ColoPacket part_view;
     ColoNetFrame *part;
 
     if (item->left == item->start) {
@@ -449,7 +506,8 @@ static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     part = part_of(item, item->left,
                    earlier(t->cmp, item->end - !!has(item, COLO_TCP_FIN)),
                    ack, false);
-    set_time(flow, colo_net_frame_eth(part), &item->view);
+    part_view = item->view;
+    finish(flow, colo_net_frame_eth(part), &part_view);
     colo_frame_leave(c, part);
     item->left = t->cmp;
 }
@@ -557,16 +615,23 @@ static void insert_secondary(ColoFlow *flow, ColoItem *item)
     *at = item;
 }
 
-static void take_s_ack(ColoFlow *flow, const ColoItem *item)
+/* True: it says what the one before has said. */
+static bool take_s_ack(ColoFlow *flow, const ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
+    bool repeated = false;
 
     if (has(item, COLO_TCP_ACK) &&
         (!t->s_ack_known || !after(t->s_ack, item->view.tcp_ack))) {
+        repeated = t->s_ack_known && t->s_ack == item->view.tcp_ack &&
+                   t->s_window == item->view.tcp_window;
         t->s_ack = item->view.tcp_ack;
         t->s_ack_known = true;
-        t->s_window = item->view.tcp_window;
+        if (!has(item, COLO_TCP_RST)) {
+            t->s_window = item->view.tcp_window;
+        }
     }
+    return repeated;
 }
 
 /* What the secondary sent behind a SYN that came before the primary's. */
@@ -723,12 +788,13 @@ static void secondary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 }
 
 /* Both have sent something in a flow whose begin was never seen. */
-static void find_begin(ColoFlow *flow)
+static void find_begin(const ColoCompare *c, ColoFlow *flow)
 {
     ColoTcpFlow *t = &flow->tcp;
 
+    /* After a gap the secondary's first frame may be a later one. */
     if (!t->cmp_known && !t->syn_waits && t->p_first_known &&
-        t->s_first_known) {
+        t->s_first_known && !colo_in_gap(c)) {
         t->cmp = after(t->p_first, t->s_first) ? t->p_first : t->s_first;
         if (t->least_known && after(t->least, t->cmp)) {
             t->cmp = t->least;
@@ -777,7 +843,7 @@ static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         c->stats.made_frames++;
     }
     set_left_ack(t, item);
-    set_time(flow, eth_of(item), &item->view);
+    finish(flow, eth_of(item), &item->view);
     colo_item_release(c, item);
 }
 
@@ -854,6 +920,9 @@ static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     end = item->end;
     if (has(item, COLO_TCP_ACK)) {
         raise_to(&t->p_ack, &t->p_ack_known, item->view.tcp_ack);
+        if (t->p_ack == item->view.tcp_ack && !has(item, COLO_TCP_RST)) {
+            t->p_window = item->view.tcp_window;
+        }
     }
     if (!has(item, COLO_TCP_RST) && !t->p_first_known) {
         t->p_first = item->start;
@@ -861,7 +930,7 @@ static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     }
     segment(c, flow, item);
     raise_to(&t->p_end, &t->p_end_known, end);
-    find_begin(flow);
+    find_begin(c, flow);
     if (!known && t->cmp_known) {
         sort_out(c, flow);
     }
@@ -887,7 +956,7 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         colo_item_free(item);  /* of the connection before */
         return;
     }
-    take_s_ack(flow, item);
+    repeat_ack(c, flow, item, take_s_ack(flow, item));
     if (!has(item, COLO_TCP_RST) && !t->s_first_known) {
         t->s_first = item->start;
         t->s_first_known = true;
@@ -905,7 +974,7 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         colo_flow_live(c, flow);
         insert_secondary(flow, item);
     }
-    find_begin(flow);
+    find_begin(c, flow);
     if (!known && t->cmp_known) {
         sort_out(c, flow);
     }
@@ -930,6 +999,7 @@ static void tcp_settle(ColoFlow *flow)
     }
     t->s_ack = t->left_ack = t->p_ack;
     t->s_ack_known = t->left_ack_known = t->p_ack_known;
+    t->s_window = t->left_window = t->p_window;
     t->s_isn = t->isn;
     t->s_isn_known = t->isn_known;
     t->rst_agreed = t->p_rst_known;

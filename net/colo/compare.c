@@ -300,7 +300,7 @@ static void look_at_secondary(ColoCompare *c, ColoNetFrame *f)
     if (!item) {
         return;
     }
-    flow = colo_flow_get(c, &key, &p, false);
+    flow = colo_flow_get(c, &key, &item->view, false);
     if (!flow || flow->rule >= 0 || flow->diverged) {
         colo_item_free(item);
         return;
@@ -313,6 +313,13 @@ static void look_at_secondary(ColoCompare *c, ColoNetFrame *f)
     ops_of(&key)->secondary(c, flow, item);
 }
 
+/* Of the secondary's present epoch. */
+static void note_gap(ColoCompare *c)
+{
+    c->gap = true;
+    c->gap_epoch = c->s_epoch;
+}
+
 static void park(ColoCompare *c, ColoNetFrame *f)
 {
     ColoParked *parked;
@@ -320,6 +327,7 @@ static void park(ColoCompare *c, ColoNetFrame *f)
     if (c->parked.length >= COLO_PARKED_MAX) {
         colo_net_frame_free(f);
         colo_ask(c, COLO_VERDICT_QUEUE);
+        note_gap(c);
         return;
     }
     parked = g_new(ColoParked, 1);
@@ -347,6 +355,26 @@ void colo_compare_secondary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
 }
 
 /* -------------------------------------------------------------- epochs */
+
+/*
+ * Epochs rise while there is a pair. What is told in mode PASS is of the pair
+ * to come, or the rest of what was on its way of the last one: the first that
+ * is told behind it counts, whatever it is. True: @epoch is another.
+ */
+static bool told(ColoCompare *c, ColoTold what, uint64_t *epoch,
+                 uint64_t value)
+{
+    bool fresh = c->fresh & what;
+
+    if (c->mode != COLO_COMPARE_PASS) {
+        c->fresh &= ~what;
+    }
+    if (fresh ? value == *epoch : value <= *epoch) {
+        return false;
+    }
+    *epoch = value;
+    return true;
+}
 
 static void look_at_waiting(ColoCompare *c)
 {
@@ -428,12 +456,17 @@ static void forget_live(ColoCompare *c)
 
 void colo_compare_cut(ColoCompare *c, uint64_t epoch, int64_t now_us)
 {
+    uint64_t before = c->epoch, next = c->epoch;
     ColoBatch *batch;
 
-    if (epoch <= c->epoch) {
+    c->now_us = now_us;
+    if (!told(c, COLO_TOLD_CUT, &next, epoch)) {
         return;
     }
-    c->now_us = now_us;
+    if (c->mode == COLO_COMPARE_PASS) {
+        c->epoch = next;       /* nothing is held */
+        return;
+    }
     /* The flows have to know what the primary has sent; it does not leave. */
     c->cutting = true;
     look_at_waiting(c);
@@ -443,11 +476,11 @@ void colo_compare_cut(ColoCompare *c, uint64_t epoch, int64_t now_us)
     batch->frames = gather(c, &batch->count);
     account_held(c, batch->frames, 1);
     forget_live(c);
-    c->epoch = epoch;
+    c->epoch = next;
     c->keep = false;
     c->asks = c->asked = 0;
     c->timeout_asked_us = 0;
-    if (c->table_full) {
+    if (c->table_full || next < before) {
         colo_flows_clear(c);
         c->table_full = false;
     }
@@ -460,11 +493,13 @@ void colo_compare_cut(ColoCompare *c, uint64_t epoch, int64_t now_us)
 
 void colo_compare_release(ColoCompare *c, uint64_t epoch, int64_t now_us)
 {
-    if (epoch <= c->released) {
+    c->now_us = now_us;
+    if (epoch == UINT64_MAX) {
+        epoch = c->epoch;      /* whatever was cut, and no more */
+    }
+    if (!told(c, COLO_TOLD_RELEASE, &c->released, epoch)) {
         return;
     }
-    c->now_us = now_us;
-    c->released = epoch;
     release_batches(c);
     if (is_released(c)) {
         catch_up(c);
@@ -475,9 +510,7 @@ void colo_compare_secondary_epoch(ColoCompare *c, uint64_t epoch,
                                   int64_t now_us)
 {
     c->now_us = now_us;
-    if (epoch > c->s_epoch) {
-        c->s_epoch = epoch;
-    }
+    told(c, COLO_TOLD_SECONDARY, &c->s_epoch, epoch);
 }
 
 /*
@@ -488,8 +521,7 @@ void colo_compare_secondary_gap(ColoCompare *c)
 {
     ColoLive *live, *next;
 
-    c->gap = true;
-    c->gap_epoch = c->s_epoch;
+    note_gap(c);
     for (live = c->alive; live; live = next) {
         next = live->next;
         colo_flow_after_gap(c, live->flow);
@@ -533,11 +565,11 @@ void colo_compare_set_mode(ColoCompare *c, ColoCompareMode mode,
         release_everything(c);
         drop_parked(c);
         colo_flows_clear(c);
-    } else if (before == COLO_COMPARE_PASS) {
-        /* A pair begins: epochs count from the start. */
         c->epoch = c->released = c->s_epoch = 0;
+        c->fresh = COLO_TOLD_ALL;
+    } else if (before == COLO_COMPARE_PASS) {
         c->asks = c->asked = 0;
-        c->keep = false;
+        c->keep = c->gap = false;
     } else {
         /* Nothing overtakes what BUFFER has kept. */
         c->keep = mode == COLO_COMPARE_MATCH && c->oldest;
@@ -570,6 +602,7 @@ void colo_compare_set_rules(ColoCompare *c, const ColoRule *rules,
     memcpy(c->rule_frames, frames, sizeof(frames));
     c->rules_count = count;
     c->rules_generation++;
+    c->rules_epoch = c->epoch;
     colo_flows_apply_rules(c);
 }
 
@@ -612,7 +645,9 @@ bool colo_compare_take_difference(ColoCompare *c, ColoDifference *d)
 
 bool colo_compare_full(const ColoCompare *c)
 {
-    return c->stats.held_bytes > c->limits.held_bytes;
+    /* A cut that is on its way is behind what would be kept out. */
+    return c->stats.held_bytes > c->limits.held_bytes &&
+           c->released <= c->epoch;
 }
 
 void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out)
@@ -682,6 +717,7 @@ ColoCompare *colo_compare_new(const ColoCompareLimits *limits)
     ColoCompare *c = g_new0(ColoCompare, 1);
 
     c->limits = *limits;
+    c->fresh = COLO_TOLD_ALL;
     c->waiting_end = &c->waiting;
     c->output_end = &c->output;
     c->split_due_us = INT64_MAX;

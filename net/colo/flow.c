@@ -66,7 +66,7 @@ void colo_flow_key(const ColoPacket *p, const uint8_t *eth, ColoFlowKey *key)
         arp_key(eth + p->l3, key);
         break;
     case COLO_PACKET_OPAQUE:
-        if (p->payload_bytes >= 6) {
+        if (p->ethertype) {     /* so there are addresses before it */
             memcpy(key->dst, eth, 6);
         }
         break;
@@ -151,7 +151,7 @@ void colo_flow_close(ColoCompare *c, ColoFlow *flow)
 
 void colo_flow_after_gap(ColoCompare *c, ColoFlow *flow)
 {
-    if (c->gap && c->gap_epoch == c->epoch && !flow->diverged &&
+    if (colo_in_gap(c) && !flow->diverged &&
         flow->key.kind != COLO_PACKET_TCP && flow->live &&
         flow->live->primary) {
         colo_diverge(c, flow, COLO_VERDICT_TIMEOUT, 0, NULL, 0, NULL, 0);
@@ -221,8 +221,19 @@ static void pass_held(ColoCompare *c, ColoFlow *flow)
     colo_live_free(c, live);
 }
 
+/* Nobody has compared what it sent: it begins anew, at a cut. */
+static void stop_passing(ColoCompare *c, ColoFlow *flow)
+{
+    flow->tcp = (ColoTcpFlow) {};
+    if (c->rules_epoch == c->epoch) {
+        colo_diverge(c, flow, COLO_VERDICT_TIMEOUT, 0, NULL, 0, NULL, 0);
+    }
+}
+
 static void apply_rules(ColoCompare *c, ColoFlow *flow, const ColoPacket *p)
 {
+    bool passed = flow->rule >= 0;
+
     if (flow->rules_generation == c->rules_generation) {
         return;
     }
@@ -230,6 +241,8 @@ static void apply_rules(ColoCompare *c, ColoFlow *flow, const ColoPacket *p)
     flow->rule = colo_rules_find(c->rules, c->rules_count, p);
     if (flow->rule >= 0) {
         pass_held(c, flow);
+    } else if (passed) {
+        stop_passing(c, flow);
     }
 }
 

@@ -27,7 +27,7 @@ static void lone_key(const ColoNetFrame *f, const ColoPacket *p,
  * The flow of a datagram, from its first fragment: that of datagrams which
  * are not in fragments. But TCP stays apart: its frames are one by one.
  */
-static void datagram_key(const ColoItem *item, ColoFlowKey *key)
+static void datagram_key(ColoItem *item, ColoFlowKey *key)
 {
     static const uint8_t kinds[] = {
         [PROTO_ICMP] = COLO_PACKET_ICMP,
@@ -35,19 +35,21 @@ static void datagram_key(const ColoItem *item, ColoFlowKey *key)
         [PROTO_UDP] = COLO_PACKET_UDP,
         [PROTO_ICMP6] = COLO_PACKET_ICMP6,
     };
-    ColoPacket p = item->view;
-    const uint8_t *h = colo_net_frame_eth(item->frames) + p.l4;
+    ColoPacket *p = &item->view;    /* rules look at it, too */
+    const uint8_t *h = colo_net_frame_eth(item->frames) + p->l4;
 
-    if (p.payload_bytes < HEADER_BYTES) {
+    if (p->payload_bytes < HEADER_BYTES) {
         return;
     }
-    p.kind = p.ip_proto < sizeof(kinds) ? kinds[p.ip_proto] : 0;
-    if (p.kind == COLO_PACKET_OPAQUE) {
-        p.kind = COLO_PACKET_IP;
+    p->kind = p->ip_proto < sizeof(kinds) ? kinds[p->ip_proto] : 0;
+    if (p->kind == COLO_PACKET_OPAQUE) {
+        p->kind = COLO_PACKET_IP;
     }
-    p.src_port = h[0] << 8 | h[1];
-    p.dst_port = h[2] << 8 | h[3];
-    lone_key(item->frames, &p, key);
+    if (p->kind == COLO_PACKET_UDP) {
+        p->src_port = h[0] << 8 | h[1];
+        p->dst_port = h[2] << 8 | h[3];
+    }
+    lone_key(item->frames, p, key);
 }
 
 static ColoTrain *find_train(ColoTrain *trains, const ColoFlowKey *key,
