@@ -6,8 +6,8 @@
 PYTHON = /usr/bin/python3
 CHECK = scripts/check.sh
 
-.PHONY: help build demo check check-unit check-sim check-fuzz check-tsan \
-        check-lint check-qtest check-functional fuzz bench series clean
+.PHONY: help build demo check check-unit check-sim check-net check-fuzz \
+        check-tsan check-lint check-qtest check-functional fuzz bench series clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | \
@@ -29,6 +29,9 @@ check-unit: ## unit tests of the core, under ASan and UBSan
 
 check-sim: ## simulator: two cores, crashes and delays everywhere
 	@$(CHECK) sim
+
+check-net: ## comparer and rewriter: properties, failovers, a real capture
+	@$(CHECK) net
 
 check-fuzz: ## short fuzz run of every decoder, and the kept corpus
 	@$(CHECK) fuzz

@@ -83,6 +83,7 @@ STAGES = {
     "unit": core_stage("unit", 120),
     # Without a sanitizer it tries far more schedules in the same time.
     "sim": core_stage("sim", 300, "core") + core_stage("sim", 300),
+    "net": core_stage("net", 200),
     "fuzz": core_stage("fuzz", 120)
     + [Command("runner", ["scripts/fuzz.sh", "--smoke"], 240)],
     "lint": runner("tests/lint/run.py", 400),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 
-# Kept inputs of the fuzzers are bytes, the licence is not ours.
-NOT_OURS = re.compile(r"^(COPYING$|tests/fuzz/corpus/|tests/.*/corpus/)")
+# Kept inputs of fuzzers and captures are bytes, the licence is not ours.
+NOT_OURS = re.compile(r"^(COPYING$|tests/.*/corpus/|tests/net/data/)")
 # Patches quote the base source with its own style.
 PATCHES = re.compile(r"^patches/.*\.patch$")
 CORE = re.compile(r"^(migration|net|block|include)/colo/")

@@ -4,7 +4,7 @@
 
 enum { ETH_BYTES = 14, VNET_NEEDS_CSUM = 1, VNET_TCP4 = 1, VNET_TCP6 = 4 };
 
-/* ---------------------------------------------------------------- checksums */
+/* --------------------------------------------------------------- checksums */
 
 static uint64_t sum_bytes(uint64_t sum, const uint8_t *p, size_t size)
 {
@@ -71,7 +71,7 @@ void net_fill_csum(const NetPath *path, uint8_t proto, uint8_t *body,
     net_put16(body + place, value);
 }
 
-/* -------------------------------------------------------------------- maker */
+/* ------------------------------------------------------------------- maker */
 
 static size_t ip_bytes(const NetPath *path, bool fragment)
 {
@@ -250,7 +250,7 @@ ColoNetFrame *net_make_tcp(const NetPath *path, const NetManner *m,
     return net_make_ip(path, m, NET_PROTO_TCP, p, head + tcp->data_bytes);
 }
 
-/* ------------------------------------------------------------------- reader */
+/* ------------------------------------------------------------------ reader */
 
 static const char *read_ip4(const uint8_t *p, const uint8_t *end, NetView *v)
 {
