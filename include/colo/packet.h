@@ -152,6 +152,8 @@ void colo_packet_set_timestamp(uint8_t *eth, ColoPacket *p, int which,
                                uint32_t value);
 uint32_t colo_packet_timestamp(const uint8_t *eth, const ColoPacket *p,
                                int which);
+/* Put no-operations where the SACK blocks are, if there are any. */
+void colo_packet_drop_sack(uint8_t *eth, ColoPacket *p);
 /* Add @delta (mod 2^32) to both edges of every SACK block. */
 void colo_packet_shift_sack(uint8_t *eth, const ColoPacket *p,
                             uint32_t delta);

@@ -114,6 +114,21 @@ uint32_t colo_packet_timestamp(const uint8_t *eth, const ColoPacket *p,
     return colo_get_be32(eth + p->tcp_timestamp + 4 * which);
 }
 
+void colo_packet_drop_sack(uint8_t *eth, ColoPacket *p)
+{
+    enum { HEAD_BYTES = 2, BLOCK_BYTES = 8, TWO_NOPS = 0x0101 };
+    uint32_t end = p->tcp_sack + BLOCK_BYTES * p->tcp_sack_count;
+
+    if (!p->tcp_sack) {
+        return;
+    }
+    for (uint32_t at = p->tcp_sack - HEAD_BYTES; at < end; at += 2) {
+        put16(eth, p, at, TWO_NOPS);
+    }
+    p->tcp_sack = 0;
+    p->tcp_sack_count = 0;
+}
+
 void colo_packet_shift_sack(uint8_t *eth, const ColoPacket *p,
                             uint32_t delta)
 {
