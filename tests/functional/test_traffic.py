@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import time
 from typing import Any, Dict, Tuple
 
 from colo import status
@@ -38,6 +39,7 @@ class Traffic:
     full: bool = False          # the guest with TLS
     more: int = 100             # exchanges of each workload per stage
     pause_ms: float = 1.0
+    always: bool = False        # not only when slow cases are asked for
 
 
 V6 = {"ipv6": True}
@@ -46,26 +48,27 @@ REAL = {"ipv6": True, "static_neighbours": False}
 
 KINDS: Dict[str, Traffic] = {
     "udp": Traffic("udp"),
-    "fragments": Traffic("bigudp,bigudp6", V6),
+    "fragments": Traffic("bigudp,bigudp6", V6, always=True),
     "dns": Traffic("dns"),
     "ping": Traffic("ping,ping6", V6),
-    "neighbour": Traffic("neighbour,neighbour6", REAL, more=10),
-    "http": Traffic("http", more=50),
+    "neighbour": Traffic("neighbour,neighbour6", REAL, more=10,
+                         always=True),
+    "http": Traffic("http", more=50, always=True),
     "web": Traffic("web", more=50),
-    "tls": Traffic("tls", full=True, more=20),
+    "tls": Traffic("tls", full=True, more=20, always=True),
     "https": Traffic("https", full=True, more=5),
     "tcp6": Traffic("kv6,echo6", V6),
-    "bulk6": Traffic("source6,sink6,kv6", V6, more=10),
+    "bulk6": Traffic("source6,sink6,kv6", V6, more=10, always=True),
     "datagrams6": Traffic("udp6,dns6", V6),
-    "vlan": Traffic("kv.vlan,udp.vlan,ping.vlan", VLAN, more=50),
+    "vlan": Traffic("kv.vlan,udp.vlan,ping.vlan", VLAN, more=50, always=True),
     "vlan6": Traffic("kv6.vlan,udp6.vlan,bigudp6.vlan", VLAN, more=50),
     "vlan_bulk": Traffic("source.vlan,sink6.vlan,kv", VLAN, more=10),
     "small_mtu": Traffic("kv,source,sink6,bigudp6",
-                         {"ipv6": True, "mtu": 1280}, more=10),
+                         {"ipv6": True, "mtu": 1280}, more=10, always=True),
     "big_mtu": Traffic("kv,source,sink6,bigudp6",
                        {"ipv6": True, "mtu": 9000}, more=10),
     "mixed": Traffic("kv,echo,udp,dns,http,web,ping,kv6,udp6,http6", V6,
-                     more=20),
+                     more=20, always=True),
 }
 
 
@@ -117,7 +120,7 @@ def plain_tls(context: Context) -> None:
     run_plain(context, "tls,https,tls6,https6")
 
 
-@case(timeout_s=90)
+@case(timeout_s=90, slow=True)
 def plain_big_mtu(context: Context) -> None:
     """Frames of 9000 bytes pass."""
     boot_plain(context, ipv6=True, mtu=9000)
@@ -208,7 +211,8 @@ def _register_kinds() -> None:
         def whole(context: Context, kind: Traffic = kind) -> None:
             tour(context, kind)
         whole.__doc__ = f"{kind.work}: both losses, a new secondary between"
-        add(f"traffic_{name}", whole, timeout_s=120, reference=False)
+        add(f"traffic_{name}", whole, timeout_s=120, reference=False,
+            slow=not kind.always)
         for side in ("primary", "secondary"):
             def alone(context: Context, kind: Traffic = kind,
                       side: str = side) -> None:
@@ -230,14 +234,16 @@ _register_kinds()
 # -- connections younger than the last checkpoint ------------------------
 
 FRESH: Dict[str, Traffic] = {
-    "tcp4": Traffic("kv,echo"),
-    "tcp6": Traffic("kv6,echo6", V6),
+    "tcp4": Traffic("kv,echo", always=True),
+    "tcp6": Traffic("kv6,echo6", V6, always=True),
     "vlan": Traffic("kv.vlan,kv6.vlan", VLAN),
-    "bulk": Traffic("source,sink6", V6, more=10),
+    "download": Traffic("source,source6", V6, more=200),
+    "upload": Traffic("sink,sink6", V6, more=25, always=True),
     "http": Traffic("http,web6", V6, more=20),
-    "datagrams": Traffic("udp,dns6,bigudp,ping6", V6),
+    "datagrams": Traffic("udp,dns6,bigudp,ping6", V6, always=True),
 }
 FRESH_ATTEMPTS = 5
+FRESH_GAP_LIMIT_MS = 5000.0
 
 
 def fresh(context: Context, kind: Traffic, **settings: Any) -> None:
@@ -253,10 +259,14 @@ def fresh(context: Context, kind: Traffic, **settings: Any) -> None:
         before = pair.checkpoints()
         client = context.client(kind.work, kind.pause_ms)
         client.wait_progress(kind.more, PROGRESS_LIMIT_S)
+        gap_ms = longest_gap_ms(client.check())
+        check(gap_ms < FRESH_GAP_LIMIT_MS, f"the client waited {gap_ms:.0f} "
+              "ms, and nothing had happened")
         if pair.checkpoints() == before:
             break
-        context.step(f"{pair.checkpoints() - before} checkpoints in try "
-                     f"{attempt}: {status.query(pair.p)['checkpoints']}")
+        counts = status.query(pair.p)["checkpoints"]
+        context.step(f"checkpoints in try {attempt}: {counts}")
+        check(not counts["timeout"], "an answer was held for too long")
         client.verify()
         client.close()
     else:
@@ -274,10 +284,61 @@ def _register_fresh() -> None:
                 fresh(context, kind, form=form)
             body.__doc__ = f"{kind.work}: begun after the last checkpoint"
             add(f"fresh_{name}_{form}", body, timeout_s=120, reference=False,
-                slow=form == "direct")
+                slow=not kind.always or form == "direct")
 
 
 _register_fresh()
+
+
+# -- one side lags behind ------------------------------------------------
+
+LAG_ROUNDS = 15
+LAG_S = 0.25
+
+
+def lag(context: Context, side: str, work: str) -> None:
+    """One side stands still again and again; the client gets on.
+
+    The receive window of the side that stood still is smaller, and its
+    acknowledgements come later: the client must go by those.
+    """
+    pair = protect(context, Traffic(work, V6), delay_ms=600_000)
+    pair.p.qmp.cmd("colo-checkpoint")
+    client = context.client(work)
+    client.wait_progress(1, PROGRESS_LIMIT_S)
+    client.mark()
+    slow = pair.p if side == "primary" else pair.secondary()
+    for _ in range(LAG_ROUNDS):
+        slow.freeze()
+        time.sleep(LAG_S)
+        slow.thaw()
+        time.sleep(LAG_S)
+    report = client.check()
+    for name, figures in report.items():
+        context.step(f"{name}: {figures}")
+    gap_ms = longest_gap_ms(report)
+    counts = status.query(pair.p)["checkpoints"]
+    context.step(str(counts))
+    check(gap_ms < FRESH_GAP_LIMIT_MS, f"the client waited {gap_ms:.0f} ms")
+    check(not counts["timeout"], "an answer was held for too long")
+    check(all(r["done"] >= LAG_ROUNDS for r in report.values()),
+          "hardly an answer")
+    client.verify()
+
+
+def _register_lags() -> None:
+    for side in ("primary", "secondary"):
+        for name, work in (("upload", "sink"), ("download", "source"),
+                           ("requests", "kv,udp6,http")):
+            def body(context: Context, side: str = side,
+                     work: str = work) -> None:
+                lag(context, side, work)
+            body.__doc__ = f"{work}: the {side} stands still now and then"
+            add(f"lag_{side}_{name}", body, timeout_s=90, reference=False,
+                slow=name != "upload")
+
+
+_register_lags()
 
 
 # -- transfers of a known size -------------------------------------------
@@ -310,7 +371,7 @@ def _register_transfers() -> None:
             body.__doc__ = f"{work}: 96 MB while the {side} dies"
             add(f"transfer_{work.replace('.', '_')}_{side}", body,
                 timeout_s=120, reference=False,
-                slow=work.endswith("vlan") or side == "secondary")
+                slow=work not in ("fixed", "fixedup6") or side == "secondary")
 
 
 _register_transfers()
@@ -355,7 +416,7 @@ def _register_links() -> None:
             faulty_link(context, faults, "source,sink,kv6,udp")
         body.__doc__ = f"bulk and requests over a link: {name}"
         add(f"link_{name}", body, timeout_s=120, reference=False,
-            slow=name not in ("loss", "reorder", "bad"))
+            slow=name != "bad")
 
 
 _register_links()
