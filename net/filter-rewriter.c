@@ -25,6 +25,7 @@
 #include "net/filter.h"
 #include "net/net.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "qom/object.h"
 #include "qom/object_interfaces.h"
@@ -36,7 +37,10 @@
 #define TYPE_FILTER_REWRITER "filter-rewriter"
 OBJECT_DECLARE_SIMPLE_TYPE(RewriterState, FILTER_REWRITER)
 
-enum { FLOWS_MAX = 65536, LINGER_MS = 60000, TICK_MS = 1000 };
+enum {
+    FLOWS_MAX = 65536, LINGER_MS = 60000, TICK_MS = 1000,
+    NETDEV_ID_MAX_BYTES = 200, /* a name of a section has 255 */
+};
 
 struct RewriterState {
     NetFilterState parent_obj;
@@ -46,6 +50,7 @@ struct RewriterState {
     ColoGate gate;
     ColoRewrite *rewrite;
     ColoNetPart part;
+    QEMUBH *register_bh;
     bool registered;
     bool warned;
     bool busy;                 /* there may be something to translate */
@@ -306,6 +311,7 @@ static const VMStateDescription vmstate_flow = {
         VMSTATE_UINT16(client_port, ColoRewriteFlow),
         VMSTATE_UINT32(seq_delta, ColoRewriteFlow),
         VMSTATE_UINT32(ts_delta, ColoRewriteFlow),
+        VMSTATE_BOOL(ended, ColoRewriteFlow),
         VMSTATE_END_OF_LIST()
     }
 };
@@ -395,6 +401,17 @@ static void no_event(NetFilterState *nf, int event, Error **errp)
 {
 }
 
+/*
+ * Behind all else that has a state, so that a side without a rewriter numbers
+ * its sections in the same way. Long before an incoming state gets there.
+ */
+static void register_state(void *opaque)
+{
+    RewriterState *s = opaque;
+
+    vmstate_register_any(VMSTATE_IF(s), &vmstate_rewriter, s);
+}
+
 static bool has_another(NetFilterState *nf)
 {
     NetFilterState *other;
@@ -411,6 +428,11 @@ static void setup(NetFilterState *nf, Error **errp)
 {
     RewriterState *s = FILTER_REWRITER(nf);
 
+    if (strlen(nf->netdev_id) > NETDEV_ID_MAX_BYTES) {
+        error_setg(errp, "netdev '%s': its name is too long to be part of "
+                   "a machine state", nf->netdev_id);
+        return;
+    }
     if (has_another(nf)) {
         error_setg(errp, "netdev '%s' has a filter-rewriter already",
                    nf->netdev_id);
@@ -427,11 +449,8 @@ static void setup(NetFilterState *nf, Error **errp)
             return;
         }
     }
-    if (vmstate_register_any(VMSTATE_IF(s), &vmstate_rewriter, s) < 0) {
-        error_setg(errp, "netdev '%s': its name is too long to be part of "
-                   "a machine state", nf->netdev_id);
-        return;
-    }
+    s->register_bh = qemu_bh_new(register_state, s);
+    qemu_bh_schedule(s->register_bh);
     s->part.ops = &part_ops;
     s->part.name = object_get_canonical_path_component(OBJECT(s));
     s->registered = true;
@@ -446,6 +465,7 @@ static void cleanup(NetFilterState *nf)
     RewriterState *s = FILTER_REWRITER(nf);
 
     if (s->registered) {
+        g_clear_pointer(&s->register_bh, qemu_bh_delete);
         vmstate_unregister(VMSTATE_IF(s), &vmstate_rewriter, s);
         colo_net_remove(&s->part);
         s->registered = false;
