@@ -208,7 +208,9 @@ void colo_flow_key(const ColoPacket *p, const uint8_t *eth,
 /* NULL: the table is full. Settled in the present epoch. */
 ColoFlow *colo_flow_get(ColoCompare *c, const ColoFlowKey *key,
                         const ColoPacket *p, bool primary);
+/* It has ended, and is forgotten sooner; it begins anew. */
 void colo_flow_close(ColoCompare *c, ColoFlow *flow);
+void colo_flow_reopen(ColoCompare *c, ColoFlow *flow);
 /* Was something lost that this flow cannot do without? Then it is stuck. */
 void colo_flow_after_gap(ColoCompare *c, ColoFlow *flow);
 ColoLive *colo_flow_live(ColoCompare *c, ColoFlow *flow);

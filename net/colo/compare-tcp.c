@@ -24,7 +24,10 @@
  */
 #include "compare-int.h"
 
-enum { SPLIT_SEGMENTS = 2 };   /* of a GSO frame, proven: go on at once */
+enum {
+    SPLIT_SEGMENTS = 2,        /* of a GSO frame, proven: go on at once */
+    REPETITION_MAX_BYTES = 1 << 30,     /* the largest window, RFC 7323 */
+};
 
 static bool after(uint32_t a, uint32_t b)
 {
@@ -137,6 +140,8 @@ static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
             colo_item_merge(c, item);
             return;
         }
+        /* The client waits since the first that was kept. */
+        item->since_us = live->ack->since_us;
         colo_item_merge(c, live->ack);
     }
     live->ack = item;
@@ -313,6 +318,7 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
     colo_frame_leave(c, made);
     t->left_ack = target;
     t->left_ack_known = true;
+    item->since_us = c->now_us;    /* it goes on */
 }
 
 /* ------------------------------------------------------------ comparing */
@@ -445,11 +451,18 @@ static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     colo_flow_close(c, flow);
 }
 
+/* Not too long ago, though: that would be no repetition. */
+static bool is_before(const ColoItem *item, uint32_t place)
+{
+    return !after(item->end, place) &&
+           place - item->start < REPETITION_MAX_BYTES;
+}
+
 static bool may_leave(const ColoFlow *flow, const ColoItem *item)
 {
     const ColoTcpFlow *t = &flow->tcp;
-    bool proven = t->cmp_known ? !after(item->end, t->cmp)
-                  : t->least_known && !after(item->end, t->least);
+    bool proven = t->cmp_known ? is_before(item, t->cmp)
+                  : t->least_known && is_before(item, t->least);
 
     return proven && item->end != item->start && ack_possible(t, item);
 }
@@ -596,6 +609,7 @@ static uint64_t syn_options(const ColoItem *item)
 }
 
 static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item);
+static void sort_out(ColoCompare *c, ColoFlow *flow);
 
 static void insert_secondary(ColoFlow *flow, ColoItem *item)
 {
@@ -684,6 +698,8 @@ static void match_syn(ColoCompare *c, ColoFlow *flow)
         colo_item_free(s);
     }
     progress(c, flow);
+    sort_out(c, flow);
+    progress(c, flow);
     if (flow->live) {
         replay_later(c, flow);
     }
@@ -726,6 +742,9 @@ static void note_begin(ColoFlow *flow, const ColoItem *item)
         .syn_waits = true,
         .p_end = item->end,
         .p_end_known = true,
+        /* That of SYN is not scaled, and says nothing about later ones. */
+        .p_window = UINT16_MAX,
+        .s_window = UINT16_MAX,
     };
     if (has(item, COLO_TCP_ACK)) {
         raise_to(&flow->tcp.p_ack, &flow->tcp.p_ack_known,
@@ -736,6 +755,7 @@ static void note_begin(ColoFlow *flow, const ColoItem *item)
 static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     note_begin(flow, item);
+    colo_flow_reopen(c, flow);
     drop_secondary(colo_flow_live(c, flow));
     hold(c, flow, item);
     match_syn(c, flow);
@@ -764,6 +784,7 @@ static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         }
         /* at the cut the secondary goes on from there, too */
         note_begin(flow, item);
+        colo_flow_reopen(c, flow);
         hold(c, flow, item);
     } else {
         begin_stream(c, flow, item);

@@ -140,13 +140,23 @@ static void list_add(ColoCompare *c, ColoFlow *flow)
     list->newest = flow;
 }
 
-void colo_flow_close(ColoCompare *c, ColoFlow *flow)
+static void set_closed(ColoCompare *c, ColoFlow *flow, bool closed)
 {
-    if (!flow->closed) {
+    if (flow->closed != closed) {
         list_remove(c, flow);
-        flow->closed = true;
+        flow->closed = closed;
         list_add(c, flow);
     }
+}
+
+void colo_flow_close(ColoCompare *c, ColoFlow *flow)
+{
+    set_closed(c, flow, true);
+}
+
+void colo_flow_reopen(ColoCompare *c, ColoFlow *flow)
+{
+    set_closed(c, flow, false);
 }
 
 void colo_flow_after_gap(ColoCompare *c, ColoFlow *flow)
