@@ -12,6 +12,7 @@
 
 enum { ETH_ADDRESSES_BYTES = 12, UDP_SUM = 6, ICMP_SUM = 2, SUM_BYTES = 2 };
 enum { PROTO_ICMP = 1, PROTO_UDP = 17, PROTO_ICMP6 = 58 };
+enum { NO_SUM = INT32_MAX };   /* far from any place, on either side */
 
 /* The bytes of one of an item's frames that count. */
 typedef struct Body {
@@ -43,15 +44,15 @@ static uint32_t total_bytes(const ColoItem *item)
     return total;
 }
 
-/* Where a partial checksum is in the body; UINT32_MAX: nowhere. */
+/* Where a partial checksum is in the body; NO_SUM: nowhere. */
 static uint32_t partial_sum_at(const ColoItem *p, const ColoItem *s)
 {
     if (!p->view.needs_csum && !s->view.needs_csum) {
-        return UINT32_MAX;
+        return NO_SUM;
     }
     return p->view.ip_proto == PROTO_UDP ? UDP_SUM
            : p->view.ip_proto == PROTO_ICMP ||
-             p->view.ip_proto == PROTO_ICMP6 ? ICMP_SUM : UINT32_MAX;
+             p->view.ip_proto == PROTO_ICMP6 ? ICMP_SUM : NO_SUM;
 }
 
 /* First place that differs, or @bytes. */
