@@ -192,6 +192,7 @@ int main(int argc, char **argv)
     seed_stream(true);
     seed_stream(false);
     seeds_net();
+    seeds_compare();
     seeds_packet();
     if (differing) {
         fprintf(stderr, "the wire format changed: raise COLO_WIRE_VERSION, "

@@ -10,6 +10,8 @@ void seed_save(const char *target, const char *name, const GByteArray *a);
 
 /* seeds-net.c: framer and rewriter */
 void seeds_net(void);
+/* seeds-compare.c: comparer */
+void seeds_compare(void);
 /* seeds-packet.c: frame parser */
 void seeds_packet(void);
 

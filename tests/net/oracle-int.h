@@ -50,6 +50,7 @@ typedef struct OracleFlow {
     bool known;                 /* .common is certain */
     uint32_t common;            /* both have said everything before it */
     int64_t moved_us;           /* when .common did, last */
+    bool misplaced;             /* the comparer took a place too low */
     bool seen[SIDES];
     uint32_t first[SIDES];      /* of each side, before .known */
     uint32_t floor;             /* said when the comparer knew nothing */
@@ -78,7 +79,9 @@ struct StreamOracle {
     CallType call;
     ColoCompareMode mode;
     uint64_t cut, released, s_epoch;
+    bool fresh[3];              /* of these nothing was told of this pair */
     uint64_t base_epoch;        /* the newest cut that is released */
+    int64_t release_us;         /* when that was: no frame waits before */
     uint64_t serial;
     uint64_t cut_serial;        /* of the first frame behind the last cut */
     uint64_t release_serial;    /* last that left in this release */

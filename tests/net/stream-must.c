@@ -159,7 +159,8 @@ static bool waits_for_long(const StreamOracle *o, bool surely)
                                   item->ack <= of->left_ack)));
 
             if (!left && item->epoch == o->cut &&
-                item->at_us + o->plan->limits.hold_us <= o->now_us) {
+                (surely ? MAX(item->at_us, o->release_us) : item->at_us) +
+                o->plan->limits.hold_us <= o->now_us) {
                 return true;
             }
         }

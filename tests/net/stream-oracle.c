@@ -66,6 +66,7 @@ StreamOracle *oracle_new(const StreamPlan *plan, bool part)
     unsigned i;
 
     o->plan = plan;
+    o->fresh[0] = o->fresh[1] = o->fresh[2] = true;
     o->part = part;
     o->inbox = g_array_new(false, false, sizeof(Call));
     g_array_set_clear_func(o->inbox, call_clear);
@@ -113,8 +114,8 @@ bool oracle_same_frame(const ColoNetFrame *a, const ColoNetFrame *b)
 void oracle_note_order(StreamOracle *o, const OracleFlow *of,
                        const Item *item)
 {
-    if (of->f->passes) {
-        return;
+    if (of->f->passes || (item->has_ack && item->from == item->to)) {
+        return;     /* of pure acknowledgements the newest goes first */
     }
     if (o->call != CALL_RELEASE && o->call != CALL_CUT &&
         o->call != CALL_MODE) {
@@ -154,7 +155,7 @@ static uint16_t segment_symbol(const NetView *v, uint32_t from, uint32_t to,
 /* The comparer knows no more of this flow than comes from now on. */
 static void forget_flow(OracleFlow *of)
 {
-    of->known = of->seen[P] = of->seen[S] = false;
+    of->known = of->misplaced = of->seen[P] = of->seen[S] = false;
     of->floor = of->end;
     of->shown = of->least = 0;
 }
@@ -189,6 +190,7 @@ static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
         of->first[side] = from;
         of->common = MAX(of->least, MAX(of->first[P], of->first[S]));
         of->known = of->seen[!side] && of->floor && of->common >= of->floor;
+        of->misplaced = of->seen[!side] && of->common < of->floor;
     }
 }
 
@@ -324,7 +326,10 @@ static void cut_flow(StreamOracle *o, OracleFlow *of, uint64_t epoch)
     of->common = of->end;
     of->least = of->shown;
     of->moved_us = o->now_us;
-    of->seen[P] = of->seen[S] = false;
+    /* a place that was too low is kept until the primary has shown more */
+    of->known = of->known || (of->misplaced && of->shown == of->end);
+    of->misplaced = of->misplaced && !of->known;
+    of->seen[P] = of->seen[S] = of->misplaced;
     of->s_ack = of->p_ack;
     of->rst[S] = 0;
     of->diverged = false;
@@ -377,17 +382,31 @@ static void settle(StreamOracle *o)
     unsigned i;
 
     o->release_serial = 0;
+    o->release_us = o->now_us;
     for (i = 0; i < o->plan->flows; i++) {
         release_flow(o, &o->flow[i], o->released);
     }
     open_inbox(o);
 }
 
+/* Numbers rise, but the first that a pair tells may be any. */
+static bool is_news(StreamOracle *o, bool *fresh, uint64_t now, uint64_t told)
+{
+    bool first = *fresh;
+
+    *fresh = first && o->mode == COLO_COMPARE_PASS;
+    return first ? told != now : told > now;
+}
+
 static void call_cut(StreamOracle *o, uint64_t epoch)
 {
     unsigned i;
 
-    if (epoch <= o->cut) {
+    if (!is_news(o, &o->fresh[0], o->cut, epoch)) {
+        return;
+    }
+    if (o->mode == COLO_COMPARE_PASS) {
+        o->cut = epoch;         /* of nothing */
         return;
     }
     for (i = 0; i < o->plan->flows; i++) {
@@ -404,7 +423,7 @@ static void call_release(StreamOracle *o, uint64_t epoch)
     if (epoch == UINT64_MAX) {
         epoch = o->cut;         /* whatever was cut */
     }
-    if (epoch > o->released) {
+    if (is_news(o, &o->fresh[1], o->released, epoch)) {
         o->released = epoch;
         settle(o);
     }
@@ -419,8 +438,6 @@ static void call_mode(StreamOracle *o, ColoCompareMode mode)
     }
     o->release_serial = 0;
     if (o->mode == COLO_COMPARE_PASS) {
-        /* a new pair counts from the start */
-        o->cut = o->released = o->s_epoch = o->base_epoch = 0;
         new_epoch(o);
         for (i = 0; i < o->plan->flows; i++) {
             OracleFlow *of = &o->flow[i];
@@ -433,7 +450,11 @@ static void call_mode(StreamOracle *o, ColoCompareMode mode)
             forget_flow(of);
         }
     } else if (mode == COLO_COMPARE_PASS) {
+        /* the next pair counts from the start */
         o->cut_serial = o->serial;
+        o->cut = o->released = o->s_epoch = o->base_epoch = 0;
+        o->fresh[0] = o->fresh[1] = o->fresh[2] = true;
+        o->gap = false;
         g_array_set_size(o->inbox, 0);
     } else {
         o->mode_changed = true;
@@ -459,7 +480,9 @@ void oracle_before(StreamOracle *o, const Call *call)
         call_release(o, call->value);
         break;
     case CALL_EPOCH:
-        o->s_epoch = MAX(o->s_epoch, call->value);
+        if (is_news(o, &o->fresh[2], o->s_epoch, call->value)) {
+            o->s_epoch = call->value;
+        }
         break;
     case CALL_GAP:
         o->gap = true;
@@ -625,6 +648,16 @@ bool oracle_nothing_held(const StreamOracle *o, unsigned flow)
         }
     }
     return true;
+}
+
+uint64_t oracle_epoch(const StreamOracle *o, unsigned side)
+{
+    return side == P ? o->cut : o->s_epoch;
+}
+
+uint64_t oracle_released(const StreamOracle *o)
+{
+    return MIN(o->released, o->cut);
 }
 
 bool oracle_known(const StreamOracle *o, unsigned flow)

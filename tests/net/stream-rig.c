@@ -331,7 +331,7 @@ static const char *stats_problem(const StreamRig *rig)
     if (s.primary_frames != rig->fed || s.released_frames != rig->left) {
         return "frames in or out";
     }
-    if ((s.held_frames == 0) != (s.held_bytes == 0) ||
+    if ((s.held_frames == 0 && s.held_bytes) ||
         s.held_frames > s.held_peak_frames) {
         return "held";
     }

@@ -168,6 +168,9 @@ bool oracle_client_reset(const StreamOracle *o, unsigned flow);
 /* Everything of the flow that the primary sent has left. */
 bool oracle_nothing_held(const StreamOracle *o, unsigned flow);
 bool oracle_known(const StreamOracle *o, unsigned flow);
+/* To which the next frame of @side belongs. */
+uint64_t oracle_epoch(const StreamOracle *o, unsigned side);
+uint64_t oracle_released(const StreamOracle *o);
 /* No checkpoint is needed for liveness: nothing that excuses a hold. */
 bool oracle_lively(const StreamOracle *o);
 

@@ -31,7 +31,7 @@ static const struct {
     [BREAK_FALSE_ASK] = { "false-ask", { "no-mismatch" } },
     [BREAK_BELIEVE] = { "no-secondary", { "output-commit" } },
     [BREAK_HASTY] = { "release-at-cut", { "quiet-cut" } },
-    [BREAK_NO_TIMER] = { "no-timer", { "clock" } },
+    [BREAK_NO_TIMER] = { "no-timer", { "clock", "timeout" } },
 };
 
 static unsigned tests_run;
