@@ -62,8 +62,8 @@ struct ColoLive {
 typedef struct ColoTcpFlow {
     uint32_t cmp;              /* before it both sides agree */
     uint32_t isn, s_isn;       /* of each side's SYN */
-    uint32_t p_first, s_first; /* while cmp is not known */
-    uint32_t least;            /* cmp will not be less */
+    uint32_t begin;            /* where comparing began, if in mid-stream */
+    uint32_t least;            /* cmp will not be less: common at the cut */
     uint32_t p_rst;            /* where the primary has reset it */
     uint32_t p_end;            /* highest place the primary has sent */
     uint32_t p_ack, s_ack;     /* highest each side has acknowledged */
@@ -72,7 +72,7 @@ typedef struct ColoTcpFlow {
     uint16_t p_window, s_window;    /* with p_ack, s_ack; not scaled */
     uint16_t left_window;      /* that has left last */
     bool cmp_known, p_end_known, p_ack_known, s_ack_known, left_ack_known;
-    bool p_first_known, s_first_known, isn_known, s_isn_known;
+    bool begin_known, isn_known, s_isn_known;
     bool left_time_known;
     bool least_known;
     bool p_rst_known, rst_agreed;

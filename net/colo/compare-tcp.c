@@ -223,13 +223,15 @@ static void repeat_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item,
                 t->p_window > t->left_window;
     bool lost = repeated && after(t->p_ack, t->s_ack);
 
-    if (!is_pure_ack(item) || !t->cmp_known || t->syn_waits ||
+    if (!is_pure_ack(item) || !t->p_end_known || t->syn_waits ||
         flow->diverged || colo_keeps_all(c) || !t->left_ack_known ||
         !t->p_ack_known || item->view.tcp_ack != t->left_ack ||
         !(room || lost)) {
         return;
     }
-    colo_packet_set_seq(eth, &item->view, earlier(item->start, t->cmp));
+    colo_packet_set_seq(eth, &item->view,
+                        earlier(item->start,
+                                t->cmp_known ? t->cmp : t->p_end));
     if (item->view.tcp_window > t->p_window) {
         colo_packet_set_window(eth, &item->view, t->p_window);
     }
@@ -301,7 +303,7 @@ static void emit_ack(ColoCompare *c, ColoFlow *flow)
         }
         return;
     }
-    seq = earlier(item->start, t->cmp);
+    seq = t->cmp_known ? earlier(item->start, t->cmp) : item->start;
     if (target == item->view.tcp_ack) {
         flow->live->ack = NULL;
         colo_packet_set_seq(eth_of(item), &item->view, seq);
@@ -458,10 +460,18 @@ static bool is_before(const ColoItem *item, uint32_t place)
            place - item->start < REPETITION_MAX_BYTES;
 }
 
+/* It overtook, or repeats, what nobody has compared. */
+static bool is_too_early(const ColoTcpFlow *t, const ColoItem *item)
+{
+    return t->begin_known && after(t->begin, item->start) &&
+           !(t->least_known && is_before(item, t->least));
+}
+
 static bool may_leave(const ColoFlow *flow, const ColoItem *item)
 {
     const ColoTcpFlow *t = &flow->tcp;
-    bool proven = t->cmp_known ? is_before(item, t->cmp)
+    bool proven = t->cmp_known
+                  ? is_before(item, t->cmp) && !is_too_early(t, item)
                   : t->least_known && is_before(item, t->least);
 
     return proven && item->end != item->start && ack_possible(t, item);
@@ -531,7 +541,7 @@ static void watch_part(ColoCompare *c, ColoFlow *flow)
     ColoLive *live = flow->live;
 
     if (!item || !after(flow->tcp.cmp, item->left) ||
-        has(item, COLO_TCP_SYN) || colo_keeps_all(c)) {
+        is_too_early(&flow->tcp, item) || has(item, COLO_TCP_SYN) || colo_keeps_all(c)) {
         live->split_us = 0;
     } else if (item->view.gso && flow->tcp.cmp - item->left >=
                SPLIT_SEGMENTS * (uint32_t)item->view.gso_size) {
@@ -548,7 +558,7 @@ void colo_tcp_split(ColoCompare *c, ColoFlow *flow)
     ColoItem *item = is_placed(flow) ? find_primary(flow) : NULL;
 
     flow->live->split_us = 0;
-    if (item && !flow->diverged) {
+    if (item && !flow->diverged && !is_too_early(&flow->tcp, item)) {
         emit_part(c, flow, item);
     }
 }
@@ -714,7 +724,8 @@ static void hold(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         live->reordered = true;
     }
     /* Until it is known where the stream begins there is no order. */
-    if (!flow->tcp.cmp_known || item->start == item->end) {
+    if (!flow->tcp.cmp_known || item->start == item->end ||
+        is_too_early(&flow->tcp, item)) {
         live->reordered = true;
     }
     colo_queue_push(&live->primary_end, item);
@@ -808,20 +819,21 @@ static void secondary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     match_syn(c, flow);
 }
 
-/* Both have sent something in a flow whose begin was never seen. */
-static void find_begin(const ColoCompare *c, ColoFlow *flow)
+/*
+ * Comparing begins with the first data of the primary where the begin of the
+ * connection was not seen. The secondary has to say all from there on: where
+ * its own first frame is proves nothing, since frames overtake each other.
+ */
+static void find_begin(ColoTcpFlow *t, const ColoItem *item)
 {
-    ColoTcpFlow *t = &flow->tcp;
-
-    /* After a gap the secondary's first frame may be a later one. */
-    if (!t->cmp_known && !t->syn_waits && t->p_first_known &&
-        t->s_first_known && !colo_in_gap(c)) {
-        t->cmp = after(t->p_first, t->s_first) ? t->p_first : t->s_first;
-        if (t->least_known && after(t->least, t->cmp)) {
-            t->cmp = t->least;
-        }
-        t->cmp_known = true;
+    if (t->cmp_known || t->syn_waits || has(item, COLO_TCP_RST) ||
+        item->start == item->end ||
+        (t->least_known && is_before(item, t->least))) {
+        return;
     }
+    t->begin_known = !t->least_known || after(item->start, t->least);
+    t->begin = t->cmp = t->begin_known ? item->start : t->least;
+    t->cmp_known = true;
 }
 
 /* ------------------------------------------------------------- segments */
@@ -859,7 +871,7 @@ static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         keep_ack(c, flow, item);
         return;
     }
-    if (after(item->start, t->cmp) && !colo_keeps_all(c)) {
+    if (t->cmp_known && after(item->start, t->cmp) && !colo_keeps_all(c)) {
         colo_packet_set_seq(eth_of(item), &item->view, t->cmp);
         c->stats.made_frames++;
     }
@@ -868,7 +880,7 @@ static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     colo_item_release(c, item);
 }
 
-/* The begin of the stream is known now: sort out what has waited for it. */
+/* The SYN has its twin: sort out what has waited for that. */
 static void sort_out(ColoCompare *c, ColoFlow *flow)
 {
     ColoLive *live = flow->live;
@@ -914,10 +926,12 @@ static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         primary_rst(c, flow, item);
     } else if (!flow->diverged && may_leave(flow, item)) {
         leave(c, flow, item);
-    } else if (flow->diverged || !is_placed(flow)) {
+    } else if (flow->diverged || t->syn_waits) {
         hold(c, flow, item);
     } else if (is_pure_ack(item)) {
         pure_ack(c, flow, item);
+    } else if (!t->cmp_known) {
+        hold(c, flow, item);
     } else if (after(item->start, t->p_end) ||
                item->start == t->p_end ||
                !(held = held_twin(flow, item))) {
@@ -930,7 +944,6 @@ static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
-    bool known = t->cmp_known;
     uint32_t end;
 
     find_place(item);
@@ -945,23 +958,15 @@ static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
             t->p_window = item->view.tcp_window;
         }
     }
-    if (!has(item, COLO_TCP_RST) && !t->p_first_known) {
-        t->p_first = item->start;
-        t->p_first_known = true;
-    }
+    find_begin(t, item);
     segment(c, flow, item);
     raise_to(&t->p_end, &t->p_end_known, end);
-    find_begin(c, flow);
-    if (!known && t->cmp_known) {
-        sort_out(c, flow);
-    }
     progress(c, flow);
 }
 
 static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
-    bool known = t->cmp_known;
 
     find_place(item);
     if (has(item, COLO_TCP_SYN)) {
@@ -978,10 +983,6 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         return;
     }
     repeat_ack(c, flow, item, take_s_ack(flow, item));
-    if (!has(item, COLO_TCP_RST) && !t->s_first_known) {
-        t->s_first = item->start;
-        t->s_first_known = true;
-    }
     if (has(item, COLO_TCP_RST) && t->rst_agreed) {
         colo_item_free(item);  /* once more */
     } else if (has(item, COLO_TCP_RST)) {
@@ -995,10 +996,6 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         colo_flow_live(c, flow);
         insert_secondary(flow, item);
     }
-    find_begin(c, flow);
-    if (!known && t->cmp_known) {
-        sort_out(c, flow);
-    }
     progress(c, flow);
 }
 
@@ -1007,12 +1004,10 @@ static void tcp_settle(ColoFlow *flow)
 {
     ColoTcpFlow *t = &flow->tcp;
 
-    if (t->p_end_known && (t->cmp_known || t->syn_waits)) {
-        /* it is less only if the primary has not sent since it is known */
-        if (t->syn_waits || after(t->p_end, t->cmp)) {
-            t->cmp = t->p_end;
-        }
+    if (t->p_end_known && (t->isn_known || t->cmp_known)) {
+        t->cmp = t->p_end;
         t->cmp_known = true;
+        t->begin_known = false;
     } else if (t->p_end_known) {
         /* Maybe it has only repeated something old, of a longer stream. */
         t->least = t->p_end;
@@ -1025,7 +1020,6 @@ static void tcp_settle(ColoFlow *flow)
     t->s_isn_known = t->isn_known;
     t->rst_agreed = t->p_rst_known;
     t->syn_waits = false;
-    t->p_first_known = t->s_first_known = false;
 }
 
 const ColoFlowOps colo_tcp_ops = {

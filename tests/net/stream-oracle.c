@@ -161,9 +161,9 @@ static void forget_flow(OracleFlow *of)
 }
 
 /*
- * When is a place of the stream certain? With the SYN, or as soon as both
- * sides have shown theirs and neither lags behind what was said before. A
- * first frame that repeats something old leaves it open until the next cut.
+ * When is a place of the stream certain? With the SYN, or with the first data
+ * of the primary, if it goes on where it was when the comparer knew nothing.
+ * If it repeats something old, or overtakes, that is open until the next cut.
  */
 static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
                          const NetView *v, uint32_t from)
@@ -176,21 +176,23 @@ static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
         of->seen[P] = of->seen[S] = true;   /* or not: leave it open */
     }
     of->heard_us = o->now_us;
+    if (v->flags & NET_SYN && of->floor) {
+        of->known = false;                  /* in a handshake: leave it open */
+        of->seen[P] = of->seen[S] = true;
+    }
     if (of->known || v->flags & NET_RST) {
         return;
     }
     of->moved_us = o->now_us;
-    if (v->flags & NET_SYN && of->floor) {
-        of->seen[P] = of->seen[S] = true;   /* in a handshake: leave it open */
-    } else if (side == P && v->flags & NET_SYN && of->end == 0) {
+    if (side == P && v->flags & NET_SYN && of->end == 0) {
         of->known = true;
         of->common = 0;
-    } else if (!of->seen[side]) {
-        of->seen[side] = true;
-        of->first[side] = from;
-        of->common = MAX(of->least, MAX(of->first[P], of->first[S]));
-        of->known = of->seen[!side] && of->floor && of->common >= of->floor;
-        of->misplaced = of->seen[!side] && of->common < of->floor;
+    } else if (side == P && !of->seen[P] &&
+               (v->data_bytes || v->flags & NET_FIN)) {
+        of->seen[P] = true;
+        of->common = MAX(of->least, from);
+        of->known = of->floor && of->common == of->floor;
+        of->misplaced = of->common < of->floor;
     }
 }
 

@@ -63,7 +63,8 @@ static const Script gaps[] = {
     { "datagrams-wait-for-the-cut", "p u1; s u1 > u1; gap; "
       "p u2 ! timeout; s u2; held 1; cut 1; release 1 > u2; epoch 1; "
       "p u3; s u3 > u3" },
-    { "of-what-is-held", "p u1; p 0+9; gap ! timeout; s u1; s 0+9; held 2" },
+    { "of-what-is-held", "p u1; p 0+9; gap ! timeout; s u1; "
+      "s 0+9 > 0+9; held 1" },
     { "at-an-epoch-to-come", "epoch 1; s u1; gap; p u1; s u2; cut 1; "
       "release 1 > u1; p u1 ! timeout; p u2; held 2; cut 2; "
       "release 2 > u1, u2; epoch 2; p u3; s u3 > u3" },
