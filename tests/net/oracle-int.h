@@ -89,6 +89,7 @@ struct StreamOracle {
     bool gap;                   /* frames of the secondary were lost... */
     uint64_t gap_epoch;         /* ...in this epoch */
     bool mode_changed;          /* in this epoch */
+    bool bound_reached;         /* in this epoch */
     bool mismatch_asked;        /* in this epoch */
     bool mismatch_new;          /* in this call */
     ColoVerdict verdict;        /* of that */

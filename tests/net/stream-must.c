@@ -114,7 +114,7 @@ static void check_acks(StreamOracle *o, OracleFlow *of)
         const Item *item = &g_array_index(of->items, Item, i);
 
         if (item->has_ack && !item->rst && item->epoch == o->cut &&
-            (item->left || item->to == item->from)) {
+            (item->to == item->from || (item->left && !of->floor))) {
             pure = MAX(pure, item->ack);
         }
     }
@@ -178,7 +178,7 @@ void oracle_ask(StreamOracle *o, ColoReason reason, ColoVerdict verdict)
         o->mismatch_asked = o->mismatch_new = true;
         o->verdict = verdict;
     } else if (reason == COLO_REASON_QUEUE_FULL) {
-        o->excused = true;
+        o->excused = o->bound_reached = true;
         if (!o->plan->tight) {
             oracle_break(o, "no-mismatch", "no bound was reached");
         }

@@ -341,7 +341,7 @@ static void cut_flow(StreamOracle *o, OracleFlow *of, uint64_t epoch)
 static void new_epoch(StreamOracle *o)
 {
     o->excused = o->gap && o->gap_epoch == o->cut;
-    o->mode_changed = false;
+    o->mode_changed = o->bound_reached = false;
     o->mismatch_asked = o->timeout_asked = false;
     o->cut_serial = o->serial;
 }
@@ -413,6 +413,9 @@ static void call_cut(StreamOracle *o, uint64_t epoch)
     }
     for (i = 0; i < o->plan->flows; i++) {
         cut_flow(o, &o->flow[i], epoch);
+        if (o->bound_reached) {
+            forget_flow(&o->flow[i]);   /* if the table was full */
+        }
     }
     o->cut = epoch;
     drop_inbox_before(o, epoch);
@@ -458,6 +461,9 @@ static void call_mode(StreamOracle *o, ColoCompareMode mode)
         o->fresh[0] = o->fresh[1] = o->fresh[2] = true;
         o->gap = false;
         g_array_set_size(o->inbox, 0);
+        for (i = 0; i < o->plan->flows; i++) {
+            g_array_set_size(o->flow[i].settled, 0);
+        }
     } else {
         o->mode_changed = true;
     }
