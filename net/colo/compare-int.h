@@ -53,7 +53,7 @@ struct ColoLive {
     uint32_t primary_count, secondary_count;
     bool reordered;            /* primary: not in the order of the stream */
     bool s_rst;                /* the secondary's RST has come */
-    uint32_t s_rst_seq;
+    uint32_t s_rst_place;
     ColoItem *s_syn;           /* the secondary's SYN, until it is matched */
     int64_t split_us;          /* when cmp came to be inside a segment; 0 */
     ColoItem *ack;             /* P: newest frame whose ack may not leave yet */

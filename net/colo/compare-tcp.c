@@ -22,306 +22,12 @@
  * those in SYN. Acknowledgements are of the client's stream, which is one
  * and the same. All comparisons are modular, so numbers may wrap.
  */
-#include "compare-int.h"
+#include "compare-tcp.h"
 
 enum {
     SPLIT_SEGMENTS = 2,        /* of a GSO frame, proven: go on at once */
     REPETITION_MAX_BYTES = 1 << 30,     /* the largest window, RFC 7323 */
 };
-
-static bool after(uint32_t a, uint32_t b)
-{
-    return colo_seq_diff(a, b) > 0;
-}
-
-static uint32_t earlier(uint32_t a, uint32_t b)
-{
-    return after(a, b) ? b : a;
-}
-
-static void raise_to(uint32_t *value, bool *known, uint32_t to)
-{
-    if (!*known || after(to, *value)) {
-        *value = to;
-        *known = true;
-    }
-}
-
-static bool has(const ColoItem *item, uint8_t flag)
-{
-    return item->view.tcp_flags & flag;
-}
-
-static uint8_t *eth_of(const ColoItem *item)
-{
-    return colo_net_frame_eth(item->frames);
-}
-
-/* Where the first byte of its data is in the stream. */
-static uint32_t data_start(const ColoItem *item)
-{
-    return item->start + !!has(item, COLO_TCP_SYN);
-}
-
-static void find_place(ColoItem *item)
-{
-    const ColoPacket *v = &item->view;
-
-    item->start = item->left = v->tcp_seq;
-    item->end = v->tcp_seq + !!has(item, COLO_TCP_SYN) + v->payload_bytes +
-                !!has(item, COLO_TCP_FIN);
-}
-
-static ColoItem *tail(ColoItem **queue, ColoItem **end)
-{
-    return end == queue ? NULL
-           : (ColoItem *)((char *)end - offsetof(ColoItem, next));
-}
-
-/* ------------------------------------------------------------- leaving */
-
-static void set_left_ack(ColoTcpFlow *t, const ColoItem *item)
-{
-    if (has(item, COLO_TCP_ACK)) {
-        raise_to(&t->left_ack, &t->left_ack_known, item->view.tcp_ack);
-    }
-}
-
-/* @eth is a frame with the headers of @view that leaves now. */
-static void set_time(ColoFlow *flow, uint8_t *eth, ColoPacket *view)
-{
-    ColoTcpFlow *t = &flow->tcp;
-    const ColoItem *head = flow->live ? flow->live->primary : NULL;
-    uint32_t time;
-
-    if (!view->tcp_timestamp) {
-        return;
-    }
-    time = colo_packet_timestamp(eth, view, 0);
-    if (head && head->view.tcp_timestamp) {
-        time = earlier(time, colo_packet_timestamp(eth_of(head), &head->view,
-                                                   0));
-    }
-    raise_to(&t->left_time, &t->left_time_known, time);
-    colo_packet_set_timestamp(eth, view, 0, t->left_time);
-}
-
-/*
- * Nobody is invited to send more than either side has room for. Windows in
- * segments behind the SYN have one scale, since the SYNs agreed on it.
- */
-static void set_window(ColoTcpFlow *t, uint8_t *eth, ColoPacket *view)
-{
-    if (!(view->tcp_flags & COLO_TCP_ACK) || !t->s_ack_known ||
-        (view->tcp_flags & (COLO_TCP_SYN | COLO_TCP_RST))) {
-        return;
-    }
-    if (view->tcp_window > t->s_window) {
-        colo_packet_set_window(eth, view, t->s_window);
-    }
-    t->left_window = view->tcp_window;
-}
-
-/* A frame with the headers of @view, not held by anybody, leaves now. */
-static void finish(ColoFlow *flow, uint8_t *eth, ColoPacket *view)
-{
-    set_time(flow, eth, view);
-    set_window(&flow->tcp, eth, view);
-}
-
-/* Keep @item to be sent when its acknowledgement may leave. */
-static void keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
-{
-    ColoLive *live = colo_flow_live(c, flow);
-
-    if (live->ack) {
-        if (!after(item->view.tcp_ack, live->ack->view.tcp_ack) &&
-            item->view.tcp_ack != live->ack->view.tcp_ack) {
-            colo_item_merge(c, item);
-            return;
-        }
-        /* The client waits since the first that was kept. */
-        item->since_us = live->ack->since_us;
-        colo_item_merge(c, live->ack);
-    }
-    live->ack = item;
-}
-
-static bool is_pure_ack(const ColoItem *item)
-{
-    return item->start == item->end && has(item, COLO_TCP_ACK) &&
-           !has(item, COLO_TCP_RST);
-}
-
-/* Nobody waits for acknowledgements of a connection that is over. */
-static void drop_acks(ColoCompare *c, ColoFlow *flow)
-{
-    ColoLive *live = flow->live;
-    ColoItem **at = live ? &live->primary : NULL;
-
-    if (live && live->ack) {
-        colo_item_merge(c, g_steal_pointer(&live->ack));
-    }
-    while (at && *at) {
-        if (is_pure_ack(*at)) {
-            live->primary_count--;
-            colo_item_merge(c, colo_queue_take(at, &live->primary_end));
-        } else {
-            at = &(*at)->next;
-        }
-    }
-}
-
-/* A pure acknowledgement that says what @item's frame says. */
-static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
-{
-    ColoNetFrame *f = colo_packet_part(item->frames, &item->view, 0, 0,
-                                       COLO_TCP_ACK, item->end,
-                                       item->view.tcp_ack, -1);
-    ColoPacket view;
-    ColoItem *made;
-
-    colo_packet_parse_frame(f, &view);
-    made = colo_item_new(c, f, &view, true);
-    made->flow = flow;
-    made->made = true;
-    find_place(made);
-    return made;
-}
-
-/* May its acknowledgement leave, if need be lowered? */
-static bool ack_possible(const ColoTcpFlow *t, const ColoItem *item)
-{
-    return !has(item, COLO_TCP_ACK) || t->s_ack_known;
-}
-
-static void lower_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
-{
-    ColoTcpFlow *t = &flow->tcp;
-
-    if (has(item, COLO_TCP_ACK) && after(item->view.tcp_ack, t->s_ack)) {
-        keep_ack(c, flow, ack_of(c, flow, item));
-        colo_packet_set_ack(eth_of(item), &item->view, t->s_ack);
-        /* What it names beyond may be missing at the secondary. */
-        colo_packet_drop_sack(eth_of(item), &item->view);
-        c->stats.made_frames++;
-    }
-    set_left_ack(t, item);
-}
-
-/*
- * The secondary repeats its acknowledgement while the primary is ahead: it
- * has lost something, or it has room again. The client has to learn that
- * from the secondary's own words, since the primary has no reason to say it.
- */
-static void repeat_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item,
-                       bool repeated)
-{
-    ColoTcpFlow *t = &flow->tcp;
-    uint8_t *eth = eth_of(item);
-    bool room = t->s_window > t->left_window &&
-                t->p_window > t->left_window;
-    bool lost = repeated && after(t->p_ack, t->s_ack);
-
-    if (!is_pure_ack(item) || !t->p_end_known || t->syn_waits ||
-        flow->diverged || colo_keeps_all(c) || !t->left_ack_known ||
-        !t->p_ack_known || item->view.tcp_ack != t->left_ack ||
-        !(room || lost)) {
-        return;
-    }
-    colo_packet_set_seq(eth, &item->view,
-                        earlier(item->start,
-                                t->cmp_known ? t->cmp : t->p_end));
-    if (item->view.tcp_window > t->p_window) {
-        colo_packet_set_window(eth, &item->view, t->p_window);
-    }
-    finish(flow, eth, &item->view);
-    colo_frame_leave(c, g_steal_pointer(&item->frames));
-}
-
-/* The places [@from, @to) of its data and, if @last, FIN as a frame. */
-static ColoNetFrame *part_of(const ColoItem *item, uint32_t from, uint32_t to,
-                             uint32_t ack, bool last)
-{
-    uint8_t flags = item->view.tcp_flags & ~COLO_TCP_SYN;
-
-    if (!last) {
-        flags &= ~(COLO_TCP_FIN | COLO_TCP_PSH);
-    }
-    return colo_packet_part(item->frames, &item->view,
-                            from - data_start(item), to - from, flags, from,
-                            ack, -1);
-}
-
-static void leave(ColoCompare *c, ColoFlow *flow, ColoItem *item)
-{
-    ColoNetFrame *rest;
-
-    if (has(item, COLO_TCP_FIN)) {
-        colo_flow_close(c, flow);
-    }
-    if (colo_keeps_all(c)) {
-        colo_item_release(c, item);
-        return;
-    }
-    lower_ack(c, flow, item);
-    if (item->left != item->start && after(item->end, item->left)) {
-        rest = part_of(item, item->left, item->end, item->view.tcp_ack,
-                       true);
-        colo_item_add_frame(c, item, rest, true);
-        /* The whole frame is replaced by what has not left of it. */
-        rest = item->frames->next;
-        item->frames->next = NULL;
-        c->stats.held_frames--;
-        c->stats.held_bytes -= item->frames->size;
-        colo_net_frame_free(item->frames);
-        item->frames = rest;
-        item->count = 1;
-        c->stats.made_frames++;
-    }
-    finish(flow, eth_of(item), &item->view);
-    colo_item_release(c, item);
-}
-
-/* The acknowledgements that both have and the client does not. */
-static void emit_ack(ColoCompare *c, ColoFlow *flow)
-{
-    ColoTcpFlow *t = &flow->tcp;
-    ColoItem *item = flow->live ? flow->live->ack : NULL;
-    ColoNetFrame *made;
-    ColoPacket view;
-    uint32_t target, seq;
-
-    if (!item || !t->s_ack_known || colo_keeps_all(c)) {
-        return;
-    }
-    target = earlier(item->view.tcp_ack, t->s_ack);
-    if (t->left_ack_known && !after(target, t->left_ack)) {
-        if (!after(item->view.tcp_ack, t->left_ack)) {
-            flow->live->ack = NULL;
-            colo_item_merge(c, item);
-        }
-        return;
-    }
-    seq = t->cmp_known ? earlier(item->start, t->cmp) : item->start;
-    if (target == item->view.tcp_ack) {
-        flow->live->ack = NULL;
-        colo_packet_set_seq(eth_of(item), &item->view, seq);
-        set_left_ack(t, item);
-        finish(flow, eth_of(item), &item->view);
-        colo_item_release(c, item);
-        return;
-    }
-    made = colo_packet_part(item->frames, &item->view, 0, 0, COLO_TCP_ACK,
-                            seq, target, -1);
-    view = item->view;
-    colo_packet_drop_sack(colo_net_frame_eth(made), &view);
-    finish(flow, colo_net_frame_eth(made), &view);
-    colo_frame_leave(c, made);
-    t->left_ack = target;
-    t->left_ack_known = true;
-    item->since_us = c->now_us;    /* it goes on */
-}
 
 /* ------------------------------------------------------------ comparing */
 
@@ -411,6 +117,21 @@ static bool compare_pieces(ColoCompare *c, ColoFlow *flow, ColoItem *p,
     return true;
 }
 
+/*
+ * What has to be the same at both sides: the place in the stream. An answer to
+ * a SYN has none (RFC 9293 3.5.2); it is that to this very SYN by what it
+ * acknowledges.
+ */
+static bool answers_syn(const ColoItem *item)
+{
+    return item->view.tcp_seq == 0 && has(item, COLO_TCP_ACK);
+}
+
+static uint32_t rst_place(const ColoItem *item)
+{
+    return answers_syn(item) ? item->view.tcp_ack : item->view.tcp_seq;
+}
+
 static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
 {
     const ColoLive *live = flow->live;
@@ -418,19 +139,20 @@ static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
     if (!live->s_rst || !ack_possible(&flow->tcp, item)) {
         return false;
     }
-    if (live->s_rst_seq != item->view.tcp_seq) {
+    if (live->s_rst_place != rst_place(item)) {
         colo_diverge(c, flow, COLO_VERDICT_RST, item->view.tcp_seq, NULL, 0,
                      NULL, 0);
         return false;
     }
-    return !flow->tcp.cmp_known || !after(item->start, flow->tcp.cmp);
+    return !flow->tcp.cmp_known || answers_syn(item) ||
+           !after(item->start, flow->tcp.cmp);
 }
 
 static void lower_rst_ack(ColoCompare *c, const ColoFlow *flow,
                           ColoItem *item)
 {
     if (!colo_keeps_all(c) && has(item, COLO_TCP_ACK) &&
-        after(item->view.tcp_ack, flow->tcp.s_ack)) {
+        !answers_syn(item) && after(item->view.tcp_ack, flow->tcp.s_ack)) {
         colo_packet_set_ack(eth_of(item), &item->view, flow->tcp.s_ack);
         c->stats.made_frames++;
     }
@@ -439,15 +161,19 @@ static void lower_rst_ack(ColoCompare *c, const ColoFlow *flow,
 /* Both sides have reset it: nothing else of it counts any more. */
 static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
+    uint32_t place = rst_place(item);
+
     lower_rst_ack(c, flow, item);
     colo_item_release(c, item);
     flow->live->s_rst = false;
-    drop_acks(c, flow);
+    colo_tcp_drop_acks(c, flow);
     flow->tcp = (ColoTcpFlow) {
-        .p_rst = flow->tcp.p_rst,
+        .p_rst = place,
         .p_rst_known = true,
         .rst_agreed = true,
+        .p_ack = flow->tcp.p_ack,
         .s_ack = flow->tcp.s_ack,
+        .p_ack_known = flow->tcp.p_ack_known,
         .s_ack_known = flow->tcp.s_ack_known,
     };
     colo_flow_close(c, flow);
@@ -494,7 +220,7 @@ static void leave_proven(ColoCompare *c, ColoFlow *flow)
                 leave_rst(c, flow, item);
                 at = &live->primary;    /* it has dropped others */
             } else {
-                leave(c, flow, item);
+                colo_tcp_leave(c, flow, item);
             }
         } else if (live->reordered) {
             at = &item->next;
@@ -509,43 +235,18 @@ static void leave_proven(ColoCompare *c, ColoFlow *flow)
 
 /* ----------------------------------------------------- partly proven */
 
-static void emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
-{
-    ColoTcpFlow *t = &flow->tcp;
-    uint32_t ack = item->view.tcp_ack;
-    ColoPacket part_view;
-    ColoNetFrame *part;
-
-    if (item->left == item->start) {
-        item->left = data_start(item);
-    }
-    if (!after(t->cmp, item->left) || !ack_possible(t, item)) {
-        return;
-    }
-    if (has(item, COLO_TCP_ACK)) {
-        ack = earlier(ack, t->s_ack);
-        raise_to(&t->left_ack, &t->left_ack_known, ack);
-    }
-    part = part_of(item, item->left,
-                   earlier(t->cmp, item->end - !!has(item, COLO_TCP_FIN)),
-                   ack, false);
-    part_view = item->view;
-    finish(flow, colo_net_frame_eth(part), &part_view);
-    colo_frame_leave(c, part);
-    item->left = t->cmp;
-}
-
 static void watch_part(ColoCompare *c, ColoFlow *flow)
 {
     ColoItem *item = is_placed(flow) ? find_primary(flow) : NULL;
     ColoLive *live = flow->live;
 
     if (!item || !after(flow->tcp.cmp, item->left) ||
-        is_too_early(&flow->tcp, item) || has(item, COLO_TCP_SYN) || colo_keeps_all(c)) {
+        is_too_early(&flow->tcp, item) || has(item, COLO_TCP_SYN) ||
+        colo_keeps_all(c)) {
         live->split_us = 0;
     } else if (item->view.gso && flow->tcp.cmp - item->left >=
                SPLIT_SEGMENTS * (uint32_t)item->view.gso_size) {
-        emit_part(c, flow, item);
+        colo_tcp_emit_part(c, flow, item);
         live->split_us = 0;
     } else if (!live->split_us) {
         live->split_us = c->now_us + c->limits.split_us;
@@ -559,7 +260,7 @@ void colo_tcp_split(ColoCompare *c, ColoFlow *flow)
 
     flow->live->split_us = 0;
     if (item && !flow->diverged && !is_too_early(&flow->tcp, item)) {
-        emit_part(c, flow, item);
+        colo_tcp_emit_part(c, flow, item);
     }
 }
 
@@ -582,7 +283,7 @@ static void progress(ColoCompare *c, ColoFlow *flow)
         leave_proven(c, flow);
     }
     if (!flow->diverged) {
-        emit_ack(c, flow);
+        colo_tcp_emit_ack(c, flow);
         watch_part(c, flow);
     }
     colo_live_done(c, flow);
@@ -778,7 +479,7 @@ static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     bool again = t->isn_known && t->isn == item->start;
 
     if (!again && !flow->diverged) {
-        drop_acks(c, flow);
+        colo_tcp_drop_acks(c, flow);
     }
     if (again && flow->diverged) {
         hold(c, flow, item);
@@ -786,7 +487,7 @@ static void primary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         colo_item_merge(c, item);
     } else if (again && t->cmp_known && !after(item->end, t->cmp) &&
                ack_possible(t, item)) {
-        leave(c, flow, item);
+        colo_tcp_leave(c, flow, item);
     } else if (flow->diverged || (flow->live && flow->live->primary)) {
         if (!flow->diverged) {
             colo_diverge(c, flow, COLO_VERDICT_SYN, 0,
@@ -868,15 +569,15 @@ static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     ColoTcpFlow *t = &flow->tcp;
 
     if (!t->s_ack_known || after(item->view.tcp_ack, t->s_ack)) {
-        keep_ack(c, flow, item);
+        colo_tcp_keep_ack(c, flow, item);
         return;
     }
     if (t->cmp_known && after(item->start, t->cmp) && !colo_keeps_all(c)) {
         colo_packet_set_seq(eth_of(item), &item->view, t->cmp);
         c->stats.made_frames++;
     }
-    set_left_ack(t, item);
-    finish(flow, eth_of(item), &item->view);
+    colo_tcp_set_left_ack(t, item);
+    colo_tcp_finish(flow, eth_of(item), &item->view);
     colo_item_release(c, item);
 }
 
@@ -904,13 +605,16 @@ static void primary_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
 
-    if (held_twin(flow, item)) {
+    const ColoItem *twin = held_twin(flow, item);
+
+    if (twin && rst_place(twin) == rst_place(item)) {
         colo_item_merge(c, item);
-    } else if (t->rst_agreed && t->p_rst == item->start && !flow->diverged) {
+    } else if (t->rst_agreed && t->p_rst == rst_place(item) &&
+               !flow->diverged) {
         lower_rst_ack(c, flow, item);
         colo_item_release(c, item);
     } else {
-        t->p_rst = item->start;
+        t->p_rst = rst_place(item);
         t->p_rst_known = true;
         t->rst_agreed = false;
         hold(c, flow, item);
@@ -925,7 +629,7 @@ static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     if (has(item, COLO_TCP_RST)) {
         primary_rst(c, flow, item);
     } else if (!flow->diverged && may_leave(flow, item)) {
-        leave(c, flow, item);
+        colo_tcp_leave(c, flow, item);
     } else if (flow->diverged || t->syn_waits) {
         hold(c, flow, item);
     } else if (is_pure_ack(item)) {
@@ -982,12 +686,13 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         colo_item_free(item);  /* of the connection before */
         return;
     }
-    repeat_ack(c, flow, item, take_s_ack(flow, item));
-    if (has(item, COLO_TCP_RST) && t->rst_agreed) {
+    colo_tcp_repeat_ack(c, flow, item, take_s_ack(flow, item));
+    if (has(item, COLO_TCP_RST) && t->rst_agreed &&
+        t->p_rst == rst_place(item)) {
         colo_item_free(item);  /* once more */
     } else if (has(item, COLO_TCP_RST)) {
         colo_flow_live(c, flow)->s_rst = true;
-        flow->live->s_rst_seq = item->view.tcp_seq;
+        flow->live->s_rst_place = rst_place(item);
         colo_item_free(item);
     } else if (item->start == item->end ||
                (t->cmp_known && !after(item->end, t->cmp))) {

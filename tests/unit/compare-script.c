@@ -37,7 +37,7 @@ typedef struct Words {
     uint32_t ack, time, window, gso_size, mss, wrong;
     unsigned flow, incarnation, content, longer;
     int part;                   /* of a datagram; -1: whole */
-    bool translated, no_scale, other_address, partial_csum, other_header;
+    bool zero, translated, no_scale, other_address, partial_csum, other_header;
 } Words;
 
 void script_limits(ColoCompareLimits *l)
@@ -50,6 +50,27 @@ void script_limits(ColoCompareLimits *l)
 }
 
 /* ---------------------------------------------------------------- frames */
+
+/* Words that say that something is so. */
+static void read_mark(Words *w, const char *word)
+{
+    switch (word[0]) {
+    case 'd':
+        w->other_address = true;
+        break;
+    case 'c':
+        w->partial_csum = true;
+        break;
+    case 'y':
+        w->other_header = true;
+        break;
+    case 'o':
+        w->no_scale = true;
+        break;
+    default:
+        g_error("no such word: %s", word);
+    }
+}
 
 static void read_word(Words *w, const char *word)
 {
@@ -66,6 +87,9 @@ static void read_word(Words *w, const char *word)
     case 'S':
         w->flags |= NET_SYN;
         w->place = -1;
+        break;
+    case 'z':
+        w->zero = true;
         break;
     case 'T':
         w->translated = true;
@@ -106,20 +130,8 @@ static void read_word(Words *w, const char *word)
     case 'l':
         w->longer = number;
         break;
-    case 'd':
-        w->other_address = true;
-        break;
-    case 'c':
-        w->partial_csum = true;
-        break;
-    case 'y':
-        w->other_header = true;
-        break;
-    case 'o':
-        w->no_scale = true;
-        break;
     default:
-        g_error("no such word: %s", word);
+        read_mark(w, word);
     }
 }
 
@@ -210,6 +222,9 @@ static ColoNetFrame *make_segment(Run *run, unsigned side, const Words *w)
         .data = data, .data_bytes = w->bytes,
     };
 
+    if (w->zero) {
+        tcp.seq = 0;
+    }
     if (side == S && syn && !w->translated) {
         tcp.seq += 0x12345678;
     }
@@ -334,11 +349,13 @@ static void say_tcp(const Run *run, const NetView *v, GString *out)
     unsigned incarnation = 0, flow = v->dst_port - 4711;
     uint32_t place = v->seq - isn_of(run, 0) - 1, first, i;
 
-    while (place + 10 > PLACES_MAX) {
+    while (place + 10 > PLACES_MAX && v->seq != 0) {
         place -= INCARNATION_STEP;
         g_assert_cmpuint(++incarnation, <, 4);
     }
-    if (v->flags & NET_SYN) {
+    if (v->seq == 0 && v->flags & NET_RST) {
+        g_string_append(out, " z");
+    } else if (v->flags & NET_SYN) {
         g_assert_cmpuint(place, ==, UINT32_MAX);
         g_string_append(out, " S");
         if (v->data_bytes) {

@@ -19,10 +19,11 @@
  *
  * A segment is PLACE+BYTES, places counting from the first byte of data, and
  * words: aN acknowledges N; S F R are flags, n no ACK; tN a timestamp, wN a
- * window, gN to be cut to segments of N bytes; xN byte N is wrong; for SYN mN
- * the MSS, o without window scale. #N names another flow, iN another
- * incarnation of its ports. Initial sequence numbers of the sides differ, but
- * only SYN of the secondary has its own, and not even that if T is written.
+ * window, gN to be cut to segments of N bytes; xN byte N is wrong; z the
+ * sequence number 0; for SYN mN the MSS, o without window scale. #N names
+ * another flow, iN another incarnation of its ports. Initial sequence numbers
+ * of the sides differ, but only SYN of the secondary has its own, and not even
+ * that if T is written.
  *
  * A datagram is a letter and a number, its content: u UDP, i ICMP echo, k SCTP,
  * r ARP, o neither of these, h frames that are rejected. Words: xN, #N as

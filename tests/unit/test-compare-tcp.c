@@ -175,6 +175,16 @@ static const Script fin[] = {
 static const Script rst[] = {
     { "both", "p 0+9; s 0+9 > 0+9; p 9+0 R; s 9+0 R > 9+0 R; held 0" },
     { "secondary-first", "p 0+9; s 0+9 > 0+9; s 9+0 R; p 9+0 R > 9+0 R" },
+    { "refused", "p z R a7; s z R a7 > z R a7; p z R a9; held 1; "
+      "s z R a9 > z R a9; s z R a8; p z R a8 > z R a8; held 0" },
+    { "refused-twice-before-the-twin", "p z R a7; p z R a9; held 2; "
+      "s z R a7 > z R a7; s z R a9 > z R a9" },
+    { "repeated", "p 9+0 R a7; s 9+0 R a7 > 9+0 R a7; p 9+0 R a7 > 9+0 R a7; "
+      "s 9+0 R a7; p 9+0 R a9 > 9+0 R a7; held 0" },
+    { "repeated-behind-a-cut", "p 0+9; s 0+9 > 0+9; p 9+0 R a3; cut 1; "
+      "p 9+0 R a5; release 1 > 9+0 R a3, 9+0 R a3" },
+    { "answers-to-strays", "p 5+0 R n; s 5+0 R n > 5+0 R n; p 9+0 R n; "
+      "s 9+0 R n > 9+0 R n; held 0" },
     { "another-place", "p 0+9; s 0+9 > 0+9; p 9+0 R; s 5+0 R "
       "! mismatch rst; held 1" },
     { "data-before-it", "p 0+0; s 0+0 > 0+0; p 0+9; p 9+0 R; s 0+9 > 0+9; "
