@@ -130,7 +130,11 @@ def net_pass_frames(context: Context) -> None:
 
 @case(linux=False, reference=False)
 def net_pass_at_once(context: Context) -> None:
-    """A rule frees what is held of known flows; removed, it counts no more."""
+    """A rule frees what is held of known flows.
+
+    Once it is gone its flows are compared from the next cut on: until then
+    nobody knows which frames of both sides belong together.
+    """
     made = bench(context)
     held = [packets.udp(b"%d" % n, guest_port=123 + n % 2)
             for n in range(10)]
@@ -145,7 +149,7 @@ def net_pass_at_once(context: Context) -> None:
     made.pri.send(again)
     made.out.quiet()
     made.sec.send(again)
-    check_equal(made.out.frame(), again, "compared again")
+    made.out.quiet()
     still_compared(made, held[1::2])
 
 

@@ -10,7 +10,9 @@ from colo.qmp import QMPClient, QMPClosed, QMPError
 from colo.vm import VM, Spec
 
 DEFAULTS = {"step-limit": 5000, "checkpoint-limit": 60000, "heartbeat": 1000,
-            "min-gap": 0, "staging-limit": 0, "page-hash": "auto"}
+            "min-gap": 0, "mismatch-gap": 10, "hybrid-enter": 30,
+            "hybrid-window": 2000, "hybrid-interval": 50, "hybrid-exit": 20,
+            "staging-limit": 0, "page-hash": "auto"}
 REFUSED_CAPABILITIES = ("postcopy-ram", "background-snapshot", "release-ram",
                         "mapped-ram")
 REASON_BYTES_MIN = 20
@@ -67,7 +69,9 @@ def parameters_ranges(context: Context) -> None:
     bad: List[Tuple[str, Any]] = [
         ("step-limit", 19), ("step-limit", 3600001), ("checkpoint-limit", 99),
         ("checkpoint-limit", 3600001), ("heartbeat", 4),
-        ("heartbeat", 600001), ("min-gap", 600001)]
+        ("heartbeat", 600001), ("min-gap", 600001),
+        ("mismatch-gap", 600001), ("hybrid-enter", 65),
+        ("hybrid-window", 0), ("hybrid-interval", 0), ("hybrid-exit", 0)]
     for name, value in bad:
         text = refused(monitor, "colo-set-parameters", {name: value})
         check(name in text, f"'{text}' does not name {name}")
@@ -76,7 +80,10 @@ def parameters_ranges(context: Context) -> None:
     check_equal(monitor.cmd("query-colo-parameters"), DEFAULTS,
                 "parameters after refusals")
     wanted = {"step-limit": 900, "checkpoint-limit": 5000, "heartbeat": 100,
-              "min-gap": 5, "staging-limit": 1 << 26, "page-hash": "off"}
+              "min-gap": 5, "mismatch-gap": 20, "hybrid-enter": 64,
+              "hybrid-window": 3000, "hybrid-interval": 60,
+              "hybrid-exit": 30, "staging-limit": 1 << 26,
+              "page-hash": "off"}
     monitor.cmd("colo-set-parameters", wanted)
     check_equal(monitor.cmd("query-colo-parameters"), wanted, "parameters")
     monitor.cmd("colo-set-parameters", {"min-gap": 6})
