@@ -100,7 +100,7 @@ static void add_part(OracleFlow *of, unsigned side, const NetView *v,
 void datagram_heard(StreamOracle *o, OracleFlow *of, unsigned side,
                     const NetView *v, const Item *item)
 {
-    uint32_t size, from, i;
+    uint32_t size, from = 0, i;
     g_autofree uint8_t *bytes = blanked(of, v, &size);
 
     if (place_of(of, v, bytes, size, &from)) {
