@@ -392,7 +392,7 @@ static void test_export_room(void)
 static void test_nonsense(void)
 {
     static const ColoRewriteFlow good = { .family = 4, .seq_delta = 1 };
-    static const ColoRewriteFlow bad[] = {
+    const ColoRewriteFlow bad[] = {
         { .family = 0, .seq_delta = 1 }, { .family = 5, .seq_delta = 1 },
         { .family = 4 },
         { .family = 4, .seq_delta = 1, .guest = { 0, 0, 0, 0, 1 } },
