@@ -61,10 +61,16 @@ class RelayedPair(Pair):
 
 
 def state_of(machine: VM) -> str:
-    """The state of one side; its monitor must answer at once."""
+    """The state of one side; its monitor must answer at once.
+
+    A primary that says goodbye is "lost" to its users, but may still learn
+    that its secondary lets it go on: "parting" here, which is not the end.
+    """
     machine.qmp.timeout_s = 2.0
     try:
-        return str(status.query(machine)["state"])
+        info = status.query(machine)
+        return str("parting" if info["phase"] == "parting"
+                   else info["state"])
     except QMPClosed:
         code = machine.wait_exit(5)
         check(code == 1, f"{machine.name} ended with {code}\n"
