@@ -12,39 +12,39 @@
 #define BLOCK_COLO_H
 
 #include "qemu/queue.h"
-#include "qapi/qapi-types-block-core.h"
+#include "qapi/qapi-types-colo-disk.h"
 
 typedef struct ColoDiskPart ColoDiskPart;
 
-/* Each may be NULL: nothing to do, never an error. */
 typedef struct ColoDiskOps {
     /*
-     * A pair begins, the guest is stopped and both sides' disks are equal.
-     * @session: the same text on both sides, of this protection alone. On
-     * failure everything is as before.
+     * A pair begins; guest stopped, both sides' disks are equal. @session:
+     * the same text on both sides, of this protection alone. On failure
+     * everything is as before.
      */
     bool (*begin)(ColoDiskPart *part, bool primary, const char *session,
                   Error **errp);
-    /* Can a checkpoint still be taken? What ended it is the error. */
+    /* May a checkpoint still be taken? What forbids it is the error. */
     bool (*check)(ColoDiskPart *part, Error **errp);
     /*
      * Guest stopped and drained. P: what was written is state @epoch, what
-     * follows belongs to the epoch after it. S: same, before RECEIVED.
+     * follows belongs to the epoch that begins. S: the same, before RECEIVED.
      * @durable: see colo_disks_durable().
      */
-    bool (*cut)(ColoDiskPart *part, uint64_t epoch, bool durable,
-                Error **errp);
-    /* S: loaded @epoch. P: S has loaded @epoch. Cannot fail. */
+    void (*cut)(ColoDiskPart *part, uint64_t epoch, bool durable);
+    /* S: has loaded @epoch. P: the secondary has. */
     void (*enter)(ColoDiskPart *part, uint64_t epoch);
     /* S: could not load; back to the epoch before the cut. */
     void (*roll_back)(ColoDiskPart *part);
-    /* P: are all writes before the last cut entered durable on both sides? */
+    /* P: everything before the last cut entered is durable on both sides. */
     bool (*is_durable)(ColoDiskPart *part);
     /*
-     * The pair has ended. @survivor: this side goes on with its guest;
-     * otherwise what it wrote itself since the last checkpoint is dropped.
+     * The pair has ended. @survivor: this side goes on with its guest; else
+     * what it wrote itself since the last checkpoint is dropped. Also given
+     * to a part that has not begun.
      */
     bool (*end)(ColoDiskPart *part, bool survivor, Error **errp);
+    ColoDiskInfo *(*info)(ColoDiskPart *part);
 } ColoDiskOps;
 
 struct ColoDiskPart {
@@ -55,26 +55,31 @@ struct ColoDiskPart {
 void colo_disks_add(ColoDiskPart *part);
 void colo_disks_remove(ColoDiskPart *part);
 
+/*
+ * A disk lost its peer or cannot go on: the session takes the checkpoint that
+ * finds out (check()). Any thread.
+ */
+void colo_disks_failed(void);
+/* Who is to be told; NULL: nobody. */
+void colo_disks_on_failed(void (*fn)(void));
+
 /* ----------------------------------------------- driven by the session */
 
 /* Begins all or none. */
 bool colo_disks_begin(bool primary, const char *session, Error **errp);
 bool colo_disks_check(Error **errp);
-bool colo_disks_cut(uint64_t epoch, bool durable, Error **errp);
+void colo_disks_cut(uint64_t epoch, bool durable);
 void colo_disks_enter(uint64_t epoch);
 void colo_disks_roll_back(void);
 /*
  * P, when it asks for a checkpoint: is everything before the last cut that S
  * has entered on stable storage at both sides? The answer travels in REQUEST
- * and is given to cut() on both sides: the base of a later resync advances
- * by the same step on both.
+ * and is given to cut() on both sides, so that the base of a later resync
+ * advances by the same step on both.
  */
 bool colo_disks_durable(void);
 /* Tells all, whatever fails; the first error is returned. */
 bool colo_disks_end(bool survivor, Error **errp);
-
-/* A disk lost its peer or cannot go on: ask for the checkpoint that says so.
- * Any thread. */
-void colo_disks_failed(void);
+ColoDiskInfoList *colo_disks_info(void);
 
 #endif
