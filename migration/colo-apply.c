@@ -16,7 +16,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "block/replication.h"
+#include "block/colo.h"
 #include "exec/memory.h"
 #include "migration/colo.h"
 #include "net/colo.h"
@@ -106,20 +106,15 @@ static bool roll_back(bool swapped, Error **errp)
     return colo_device_load(s->own_device, errp);
 }
 
-static bool cut_disks_and_nics(Error **errp)
+static bool enter_epoch(Error **errp)
 {
     ERRP_GUARD();
     ColoSession *s = &colo_session;
     int64_t t = colo_now_us();
 
-    replication_get_error_all(errp);
-    if (!*errp) {
-        replication_do_checkpoint_all(errp);
-    }
-    if (!*errp) {
-        colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
-        colo_net_enter(s->secondary.pending_epoch);
-    }
+    colo_disks_enter(s->secondary.pending_epoch);
+    colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
+    colo_net_enter(s->secondary.pending_epoch);
     colo_stats_note(&s->stats, COLO_PHASE_APPLY_DISKS,
                     s->secondary.pending_epoch, t);
     return !*errp;
@@ -131,8 +126,15 @@ ColoApplied colo_apply(Error **errp)
     bool swapped = false;
     bool ok;
 
+    if (!colo_disks_check(errp)) {
+        colo_disks_roll_back();
+        return COLO_APPLY_ROLLED_BACK;
+    }
     colo_apply_begin();
     ok = load(&swapped, errp);
+    if (!ok) {
+        colo_disks_roll_back();
+    }
     if (!ok && !roll_back(swapped, &undo_err)) {
         error_append_hint(errp, "%s\n", error_get_pretty(undo_err));
         error_free(undo_err);
@@ -144,5 +146,5 @@ ColoApplied colo_apply(Error **errp)
         return COLO_APPLY_ROLLED_BACK;
     }
     note_late_pages();
-    return cut_disks_and_nics(errp) ? COLO_APPLIED : COLO_APPLY_BROKEN;
+    return enter_epoch(errp) ? COLO_APPLIED : COLO_APPLY_BROKEN;
 }

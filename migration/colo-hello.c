@@ -23,6 +23,17 @@ static const char *machine_name(void)
     return MACHINE_GET_CLASS(current_machine)->name;
 }
 
+/* The key stays secret; what names this protection is derived from it. */
+static void take_key(const uint8_t *key)
+{
+    ColoSession *s = &colo_session;
+    g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, key,
+                                                       COLO_KEY_BYTES);
+
+    colo_hash_key_init(&s->hash_key, key);
+    g_strlcpy(s->id, sum, sizeof(s->id));
+}
+
 void colo_hello_fill(ColoHello *hello, bool primary)
 {
     ColoSession *s = &colo_session;
@@ -36,7 +47,7 @@ void colo_hello_fill(ColoHello *hello, bool primary)
     g_strlcpy(hello->machine, machine_name(), sizeof(hello->machine));
     if (primary) {
         qemu_guest_getrandom_nofail(hello->key, sizeof(hello->key));
-        colo_hash_key_init(&s->hash_key, hello->key);
+        take_key(hello->key);
         hello->block_count = colo_ram_block_count(s->ram);
         hello->blocks = colo_ram_table(s->ram);
     }
@@ -68,7 +79,7 @@ bool colo_hello_check(const ColoHello *hello, Error **errp)
                    ours.machine);
         return false;
     }
-    colo_hash_key_init(&s->hash_key, hello->key);
+    take_key(hello->key);
     if (!colo_ram_adopt(s->ram, hello->blocks, hello->block_count, errp)) {
         return false;
     }

@@ -9,7 +9,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "block/replication.h"
+#include "block/colo.h"
 #include "migration/colo.h"
 #include "migration/global_state.h"
 #include "net/colo.h"
@@ -22,13 +22,17 @@ static uint64_t sent_before;       /* tx_bytes at the last REQUEST */
 
 /* ------------------------------------------------------- local actions */
 
+/* A disk cannot be replicated any more; the next CAPTURE says why. */
+static void disk_failed(void)
+{
+    colo_session_ask_checkpoint(COLO_REASON_DEVICE);
+}
+
 static bool begin(Error **errp)
 {
-    ERRP_GUARD();
-
     colo_need_bql();
-    replication_start_all(REPLICATION_MODE_PRIMARY, errp);
-    if (*errp) {
+    colo_disks_on_failed(disk_failed);
+    if (!colo_disks_begin(true, colo_session.id, errp)) {
         return false;
     }
     colo_net_begin(true);
@@ -37,7 +41,6 @@ static bool begin(Error **errp)
 
 static bool capture(uint64_t epoch, Error **errp)
 {
-    ERRP_GUARD();
     ColoSession *s = &colo_session;
 
     WITH_QEMU_LOCK_GUARD(&s->lock) {
@@ -45,10 +48,10 @@ static bool capture(uint64_t epoch, Error **errp)
     }
     colo_need_bql();
     colo_net_cut(epoch);
-    replication_do_checkpoint_all(errp);
-    if (*errp || colo_fault("p-capture")) {
+    if (!colo_disks_check(errp) || colo_fault("p-capture")) {
         return false;
     }
+    colo_disks_cut(epoch, s->disks_durable);
     global_state_store();
     if (!colo_device_save(s->device, errp)) {
         return false;
@@ -70,8 +73,7 @@ static void go_alone(void)
     Error *err = NULL;
 
     colo_need_bql();
-    replication_stop_all(true, &err);
-    if (err) {
+    if (!colo_disks_end(true, &err)) {
         error_report_err(err);
     }
     colo_guest_unthrottle();
@@ -103,6 +105,11 @@ static ColoIo send_message(const ColoAction *a, Error **errp)
              (colo_page_hash_mode() == ON_OFF_AUTO_AUTO &&
               colo_hash_policy_choose(&s->hash_policy)))) {
             flags = COLO_REQUEST_WANT_HASHES;
+        }
+        colo_need_bql();
+        s->disks_durable = colo_disks_durable();
+        if (s->disks_durable) {
+            flags |= COLO_REQUEST_DISKS_DURABLE;
         }
         colo_page_set_clear_all(&s->dirty);
         g_array_set_size(s->peer_runs, 0);
@@ -138,6 +145,7 @@ static void execute_net(const ColoAction *a)
     } else {
         colo_fault("p-before-release");
         colo_net_release(a->epoch);
+        colo_disks_enter(a->epoch);
         phase_us = colo_stats_note(&colo_session.stats, COLO_PHASE_RELEASE,
                                    a->epoch, phase_us);
         colo_fault("p-released");

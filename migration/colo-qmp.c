@@ -12,6 +12,7 @@
 #include "qapi/qapi-types-migration.h"
 #include "qapi/qmp/qerror.h"
 #include "block/aio.h"
+#include "block/colo.h"
 #include "qemu/coroutine.h"
 #include "migration/colo.h"
 #include "net/colo.h"
@@ -235,6 +236,7 @@ ColoInfo *qmp_query_colo(Error **errp)
     ColoInfo *info = g_new0(ColoInfo, 1);
 
     info->nics = colo_net_info();
+    info->disks = colo_disks_info();
     QEMU_LOCK_GUARD(&colo_session.lock);
     info->role = v->last_role;
     info->state = v->state;

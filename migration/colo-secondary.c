@@ -10,7 +10,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "block/replication.h"
+#include "block/colo.h"
 #include "migration/colo.h"
 #include "migration/global_state.h"
 #include "net/announce.h"
@@ -31,8 +31,6 @@ static AnnounceTimer announce;
 
 static bool begin(Error **errp)
 {
-    ERRP_GUARD();
-
     if (hello_error) {
         error_propagate(errp, g_steal_pointer(&hello_error));
         return false;
@@ -41,8 +39,7 @@ static bool begin(Error **errp)
     if (!migration_block_activate(errp)) {
         return false;
     }
-    replication_start_all(REPLICATION_MODE_SECONDARY, errp);
-    if (*errp) {
+    if (!colo_disks_begin(false, colo_session.id, errp)) {
         return false;
     }
     colo_net_begin(false);
@@ -138,8 +135,7 @@ static void take_over(void)
     Error *err = NULL;
 
     colo_need_bql();
-    replication_stop_all(true, &err);
-    if (err) {
+    if (!colo_disks_end(true, &err)) {
         error_report_err(g_steal_pointer(&err));
     }
     colo_notify_filters_event(COLO_EVENT_FAILOVER, &err);
@@ -168,6 +164,11 @@ static ColoIo send_message(const ColoAction *a, Error **errp)
         break;
     case COLO_MSG_REPLY:
         colo_wire_put_reply(payload, &reply);
+        break;
+    case COLO_MSG_RECEIVED:
+        /* What the primary writes once it knows is a new epoch's. */
+        colo_need_bql();
+        colo_disks_cut(a->epoch, colo_session.disks_durable);
         break;
     case COLO_MSG_REFUSE:
     case COLO_MSG_FAILED:
@@ -339,6 +340,7 @@ static ColoIo take_small(const ColoFrame *f, Error **errp)
     } else if (f->type == COLO_MSG_REQUEST) {
         e = colo_wire_get_request(in->data, in->len, &reason);
         want_hashes = f->flags & COLO_REQUEST_WANT_HASHES;
+        s->disks_durable = f->flags & COLO_REQUEST_DISKS_DURABLE;
         colo_fault("s-request");
     }
     return colo_frame_check(f, e, errp);

@@ -63,6 +63,8 @@ typedef struct ColoSession {
     ColoRam *ram;
     uint32_t features;
     ColoHashKey hash_key;
+    char id[17];               /* of this protection, the same on both sides */
+    bool disks_durable;        /* as the last REQUEST said */
     union {
         ColoPrimary primary;
         ColoSecondary secondary;

@@ -7,7 +7,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-colo.h"
-#include "block/replication.h"
+#include "block/colo.h"
 #include "migration/colo.h"
 #include "net/colo.h"
 #include "net/filter.h"
@@ -19,10 +19,9 @@ void qmp_xen_set_replication(bool primary, bool enable, bool has_failover,
         error_setg(errp, "'failover' says how replication is stopped; leave "
                    "it out when starting");
     } else if (enable) {
-        replication_start_all(primary ? REPLICATION_MODE_PRIMARY
-                                      : REPLICATION_MODE_SECONDARY, errp);
+        colo_disks_begin(primary, "xen", errp);
     } else {
-        replication_stop_all(has_failover && failover, errp);
+        colo_disks_end(has_failover && failover, errp);
     }
 }
 
@@ -31,9 +30,8 @@ ReplicationStatus *qmp_query_xen_replication_status(Error **errp)
     ReplicationStatus *status = g_new0(ReplicationStatus, 1);
     Error *err = NULL;
 
-    replication_get_error_all(&err);
-    status->error = err != NULL;
-    if (err) {
+    status->error = !colo_disks_check(&err);
+    if (status->error) {
         status->desc = g_strdup(error_get_pretty(err));
         error_free(err);
     }
@@ -44,8 +42,11 @@ void qmp_xen_colo_do_checkpoint(Error **errp)
 {
     ERRP_GUARD();
 
-    replication_do_checkpoint_all(errp);
-    if (!*errp) {
+    if (colo_disks_check(errp)) {
+        uint64_t epoch = colo_net_epoch() + 1;
+
+        colo_disks_cut(epoch, false);
+        colo_disks_enter(epoch);
         colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
         colo_net_next_epoch();
     }

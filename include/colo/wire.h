@@ -65,6 +65,9 @@ typedef enum ColoMsgType {
 
 /* Flags by type. */
 #define COLO_REQUEST_WANT_HASHES  (1u << 0)  /* REQUEST */
+#define COLO_REQUEST_DISKS_DURABLE (1u << 1) /* REQUEST: all disk writes before
+                                              * the cut of the present epoch
+                                              * are durable on both sides */
 #define COLO_DIRTY_HAS_HASHES     (1u << 0)  /* DIRTY */
 #define COLO_STATE_GUEST_PAUSED   (1u << 0)  /* STATE: S must not run it */
 

@@ -35,7 +35,9 @@ static const struct {
     [COLO_MSG_READY]    = { "READY", 0, HELLO_MAX_BYTES },
     [COLO_MSG_REFUSE]   = { "REFUSE", 0, NOTICE_MAX_BYTES },
     [COLO_MSG_START]    = { "START", 0, 4 },
-    [COLO_MSG_REQUEST]  = { "REQUEST", COLO_REQUEST_WANT_HASHES, 4 },
+    [COLO_MSG_REQUEST]  = { "REQUEST",
+                             COLO_REQUEST_WANT_HASHES |
+                             COLO_REQUEST_DISKS_DURABLE, 4 },
     [COLO_MSG_DIRTY]    = { "DIRTY", COLO_DIRTY_HAS_HASHES, DIRTY_MAX_BYTES },
     [COLO_MSG_REPLY]    = { "REPLY", 0, 12 },
     [COLO_MSG_STATE]    = { "STATE", COLO_STATE_GUEST_PAUSED,
