@@ -10,7 +10,9 @@
  *     own     what this guest wrote since the last cut
  *     undo    what lay on the parent before the primary's writes since then
  *
- * and the guest reads own, else undo, else the parent. A checkpoint drops
+ * and the guest reads own, else undo, else the parent. What own has, undo does
+ * not have: an own write takes over the room of the undo that it covers, so
+ * that the place holds the newer data only. A checkpoint drops
  * both: what is on the parent is then the primary's disk at the cut. Between
  * the disk cut and the end of the load there are two generations: the older
  * is what the guest goes back to when the load fails, the newer one collects
@@ -33,6 +35,9 @@
  *   merge       merge_at(); copy from the store to the parent; merged().
  * A piece given by write_at() or undo_at() and not entered (an error) is
  * given up with abandon(): its bytes stay unused until the generation goes.
+ * Every new piece is entered or given up before the stage changes, except by
+ * break(), so the caller drains first; a piece on its way when the disk breaks
+ * is entered or given up as if nothing had been.
  *
  * Which stage allows what is one table in block/colo/disk.c. The functions
  * assert it: a wrong call is a bug of the glue, not bad input. O(log n) each
@@ -75,12 +80,12 @@ const char *colo_disk_stage_name(ColoDiskStage stage);
 typedef struct ColoDisk ColoDisk;
 
 /* A chunk of the store: memory, or a slot of the spill file. */
-typedef struct ColoChunk {
+typedef struct ColoDiskChunk {
     void *data;                /* the glue's: memory of a chunk; NULL: none
                                 * yet, or spilled */
     uint64_t slot;             /* slot of the spill file, if spilled */
     bool spilled;
-} ColoChunk;
+} ColoDiskChunk;
 
 /* What a generation leaves behind; the glue frees it at leisure. */
 typedef struct ColoDropped ColoDropped;
@@ -115,6 +120,8 @@ ColoDropped *colo_disk_enter(ColoDisk *d);
 void colo_disk_roll_back(ColoDisk *d);
 /* RUNNING -> MERGING, or -> ALONE when there is nothing to merge. */
 void colo_disk_take_over(ColoDisk *d);
+/* ALONE: the store, which the merge has emptied; NULL: it is gone already. */
+ColoDropped *colo_disk_leftover(ColoDisk *d);
 /*
  * Any -> OFF, everything is dropped: the parent is the primary's disk. The
  * end of a protection, of a node, or of a merge that the peer overwrites.
@@ -123,7 +130,7 @@ ColoDropped *colo_disk_stop(ColoDisk *d);
 /* RUNNING or CUT -> BROKEN; nothing in any other stage. */
 void colo_disk_break(ColoDisk *d);
 
-/* Free what was dropped; O(n), any thread. NULL is ignored. */
+/* Free what was dropped; O(n), any thread. NULL, nothing, is ignored. */
 void colo_dropped_free(ColoDropped *dropped, GDestroyNotify free_data);
 
 /* ------------------------------------------------------------ requests */
@@ -133,8 +140,9 @@ void colo_disk_read_at(const ColoDisk *d, uint64_t offset, uint64_t size,
                        ColoPiece *piece);
 /*
  * First piece of a write by the guest. Stages OFF, MERGING, ALONE: on the
- * parent, whole. RUNNING: in the store; a piece that the map has is
- * overwritten in place.
+ * parent, whole. RUNNING: in the store; what a map has there is overwritten
+ * in place. Stage and place may change while the caller waits: ask anew for
+ * each piece.
  */
 void colo_disk_write_at(ColoDisk *d, uint64_t offset, uint64_t size,
                         ColoPiece *piece);
@@ -167,7 +175,7 @@ void colo_disk_merged(ColoDisk *d, const ColoPiece *piece);
  * The chunk of position @where. The glue sets .data the first time it writes
  * there; valid until the next write_at, undo_at or stage change.
  */
-ColoChunk *colo_disk_chunk(ColoDisk *d, uint64_t where);
+ColoDiskChunk *colo_disk_chunk(ColoDisk *d, uint64_t where);
 
 /* All of it in bytes, of all generations. */
 typedef struct ColoDiskCounts {
