@@ -18,6 +18,7 @@
 #include "qapi/error.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
+#include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "replication-int.h"
 
