@@ -63,13 +63,12 @@ def check_every_patch_is_in_the_hooks_page():
 
 
 def check_hooks_only():
-    _, removed = overlay_lists()
-    ours = set(repo.all_files())
+    dirs, removed = overlay_lists()
+    ours = {name for name in repo.all_files() if name.split("/")[0] in dirs}
     for name in listed():
         for target in sorted(set(TARGET.findall(
                 repo.text(f"patches/{name}")))):
-            if target in removed or (target in ours and
-                                     target != "meson.build"):
+            if target in removed or target in ours:
                 yield f"patches/{name}: touches {target}, a file of ours"
 
 
@@ -86,8 +85,9 @@ def check_every_hooked_file_has_its_area_in_the_export():
             yield f"scripts/series.list: no area takes {path}"
 
 
-def check_removed_files_are_not_laid_needlessly():
-    dirs, removed = overlay_lists()
-    for name in sorted(removed):
-        if name.split("/")[0] not in dirs:
-            yield f"scripts/overlay.list: {name} is in no directory of ours"
+def check_files_are_removed_once():
+    lines = [line.split()[1] for line in
+             repo.text("scripts/overlay.list").splitlines()
+             if line.startswith("remove ")]
+    for name in sorted({name for name in lines if lines.count(name) > 1}):
+        yield f"scripts/overlay.list: {name} is removed twice"

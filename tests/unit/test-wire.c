@@ -47,7 +47,7 @@ static const struct {
     [COLO_MSG_READY] = { "READY", 0, 274988 },
     [COLO_MSG_REFUSE] = { "REFUSE", 0, 1029 },
     [COLO_MSG_START] = { "START", 0, 4 },
-    [COLO_MSG_REQUEST] = { "REQUEST", 1, 4 },
+    [COLO_MSG_REQUEST] = { "REQUEST", 3, 4 },
     [COLO_MSG_DIRTY] = { "DIRTY", 1, 589828 },
     [COLO_MSG_REPLY] = { "REPLY", 0, 12 },
     [COLO_MSG_STATE] = { "STATE", 1, 274436 },
