@@ -220,18 +220,19 @@ static void replication_child_perm(BlockDriverState *bs, BdrvChild *c,
                                    uint64_t *nperm, uint64_t *nshared)
 {
     BDRVReplicationState *s = bs->opaque;
-    bool writes = (bs->open_flags & (BDRV_O_INACTIVE | BDRV_O_RDWR)) ==
-                  BDRV_O_RDWR;
+    bool may = (bs->open_flags & (BDRV_O_INACTIVE | BDRV_O_RDWR)) ==
+               BDRV_O_RDWR;
+    /* Nobody uses a node that is just being put above a disk in use. */
+    bool wants = (perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) ||
+                 s->role != REPLICATION_ROLE_NONE || is_buffered(s) ||
+                 c == s->target;
 
     *nperm = BLK_PERM_CONSISTENT_READ;
-    if (writes && (s->is_forwarder || !s->top_id || c != bs->file)) {
+    if (may && wants && !(s->top_id && c == bs->file)) {
         *nperm |= BLK_PERM_WRITE;
     }
     *nperm |= perm & BLK_PERM_RESIZE;
-    *nshared = BLK_PERM_ALL;
-    if (!s->is_forwarder && c == s->parent) {
-        *nshared &= ~BLK_PERM_RESIZE;
-    }
+    *nshared = BLK_PERM_ALL & ~BLK_PERM_RESIZE;
 }
 
 /* -------------------------------------------------------------- session */
