@@ -17,6 +17,8 @@
 #ifndef BLOCK_REPLICATION_INT_H
 #define BLOCK_REPLICATION_INT_H
 
+#include "block/block-global-state.h"
+#include "block/block-io.h"
 #include "block/block_int.h"
 #include "block/colo.h"
 #include "colo-buffer.h"

@@ -329,8 +329,8 @@ static void part_cut(ColoDiskPart *part, uint64_t epoch, bool durable)
     if (s->role == REPLICATION_ROLE_SECONDARY) {
         colo_buffer_cut(s->buffer);
     }
-    if (s->role != REPLICATION_ROLE_NONE && s->track) {
-        colo_track_cut(s->track, durable);
+    if (s->role != REPLICATION_ROLE_NONE && s->track && durable) {
+        colo_track_mark(s->track);
     }
 }
 
