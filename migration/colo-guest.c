@@ -34,6 +34,7 @@ QEMU_BUILD_BUG_ON(RUN_STATE__MAX != 16);
 
 static bool held;
 static bool letting_go;
+static bool quiet;                 /* nobody was told that it is held */
 static RunState wanted = RUN_STATE_RUNNING;
 static ShutdownCause reset_later = SHUTDOWN_CAUSE_NONE;
 static unsigned stopping;          /* the main thread pauses vCPUs */
@@ -57,6 +58,7 @@ void colo_guest_stopping(bool on)
 void colo_guest_begin(RunState state)
 {
     held = true;
+    quiet = false;
     reset_later = SHUTDOWN_CAUSE_NONE;
     /* A guest that was not started yet (-S) starts protected. */
     wanted = runstate_is_live(state) || state == RUN_STATE_PRELAUNCH
@@ -74,6 +76,7 @@ static void hold(void)
     RunState was = runstate_get();
 
     held = true;
+    quiet = false;
     reset_later = SHUTDOWN_CAUSE_NONE;
     if (!runstate_is_live(was)) {
         wanted = was;
@@ -87,7 +90,10 @@ static void hold(void)
         pause_all_vcpus();
     }
     vm_state_notify(false, RUN_STATE_COLO);
-    qapi_event_send_stop();
+    quiet = !colo_checkpoint_events();
+    if (!quiet) {
+        qapi_event_send_stop();
+    }
     bdrv_drain_all();
 }
 
@@ -162,11 +168,16 @@ void colo_guest_run(void)
     letting_go = true;
     if (wanted == RUN_STATE_RUNNING) {
         vm_start();
-    } else if (!runstate_check(wanted)) {
-        runstate_set(wanted);
+    } else {
+        if (!runstate_check(wanted)) {
+            runstate_set(wanted);
+        }
+        if (quiet) {
+            qapi_event_send_stop();
+        }
     }
     letting_go = false;
-    held = false;
+    held = quiet = false;
     if (reset_later != SHUTDOWN_CAUSE_NONE) {
         qemu_system_reset_request(reset_later);
         reset_later = SHUTDOWN_CAUSE_NONE;
@@ -214,6 +225,11 @@ bool colo_guest_starts(void)
     }
     want(RUN_STATE_RUNNING);
     return true;
+}
+
+bool colo_guest_resumes_quietly(void)
+{
+    return letting_go && quiet;
 }
 
 bool colo_guest_resets_later(ShutdownCause cause)

@@ -35,6 +35,7 @@ static ColoLimits parameters = {
     .hybrid_exit_count = COLO_HYBRID_EXIT_COUNT_DEFAULT,
 };
 static OnOffAuto page_hash = ON_OFF_AUTO_AUTO;
+static bool checkpoint_events = true;
 
 ColoLimits colo_limits_now(void)
 {
@@ -45,6 +46,11 @@ ColoLimits colo_limits_now(void)
     }
     limits.checkpoint_delay_ms = migrate_checkpoint_delay();
     return limits;
+}
+
+bool colo_checkpoint_events(void)
+{
+    return qatomic_read(&checkpoint_events);
 }
 
 OnOffAuto colo_page_hash_mode(void)
@@ -129,6 +135,9 @@ void qmp_colo_set_parameters(ColoParameters *p, Error **errp)
     if (p->has_page_hash) {
         qatomic_set(&page_hash, p->page_hash);
     }
+    if (p->has_checkpoint_events) {
+        qatomic_set(&checkpoint_events, p->checkpoint_events);
+    }
     if (s->active) {
         s->asks.limits = true;
         colo_channel_kick(s->channel);
@@ -162,6 +171,8 @@ ColoParameters *qmp_query_colo_parameters(Error **errp)
     p->hybrid_exit = l.hybrid_exit_count;
     p->has_page_hash = true;
     p->page_hash = colo_page_hash_mode();
+    p->has_checkpoint_events = true;
+    p->checkpoint_events = colo_checkpoint_events();
     return p;
 }
 

@@ -169,6 +169,8 @@ void colo_secondary_run(void);
 /* Limits in force, from the parameters and x-checkpoint-delay. */
 ColoLimits colo_limits_now(void);
 OnOffAuto colo_page_hash_mode(void);
+/* Report the stop of each checkpoint as STOP and RESUME? Any thread. */
+bool colo_checkpoint_events(void);
 
 /* -------------------------------------------------------- colo-guest.c */
 

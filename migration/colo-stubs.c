@@ -71,6 +71,11 @@ bool colo_guest_starts(void)
     return false;
 }
 
+bool colo_guest_resumes_quietly(void)
+{
+    return false;
+}
+
 bool colo_guest_resets_later(ShutdownCause cause)
 {
     return false;

@@ -113,6 +113,8 @@ void colo_guest_stopping(bool on);
  */
 bool colo_guest_stops(RunState state);
 bool colo_guest_starts(void);
+/* This start ends a stop that was not reported: no RESUME either. BQL. */
+bool colo_guest_resumes_quietly(void);
 bool colo_guest_resets_later(ShutdownCause cause);
 
 /*

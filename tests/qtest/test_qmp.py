@@ -12,7 +12,8 @@ from colo.vm import VM, Spec
 DEFAULTS = {"step-limit": 5000, "checkpoint-limit": 60000, "heartbeat": 1000,
             "min-gap": 0, "mismatch-gap": 10, "hybrid-enter": 30,
             "hybrid-window": 2000, "hybrid-interval": 50, "hybrid-exit": 20,
-            "staging-limit": 0, "page-hash": "auto"}
+            "staging-limit": 0, "page-hash": "auto",
+            "checkpoint-events": True}
 REFUSED_CAPABILITIES = ("postcopy-ram", "background-snapshot", "release-ram",
                         "mapped-ram")
 REASON_BYTES_MIN = 20
@@ -83,7 +84,7 @@ def parameters_ranges(context: Context) -> None:
               "min-gap": 5, "mismatch-gap": 20, "hybrid-enter": 64,
               "hybrid-window": 3000, "hybrid-interval": 60,
               "hybrid-exit": 30, "staging-limit": 1 << 26,
-              "page-hash": "off"}
+              "page-hash": "off", "checkpoint-events": False}
     monitor.cmd("colo-set-parameters", wanted)
     check_equal(monitor.cmd("query-colo-parameters"), wanted, "parameters")
     monitor.cmd("colo-set-parameters", {"min-gap": 6})
@@ -239,3 +240,26 @@ def _register() -> None:
 
 
 _register()
+
+
+@case(linux=False, reference=False)
+def quiet_checkpoints(context: Context) -> None:
+    """Checkpoints that are no STOP and RESUME; a user's stop still is."""
+    pair = small_pair(context, delay_ms=50)
+    pair.start()
+    second = pair.secondary()
+    for machine in (pair.p, second):
+        machine.qmp.cmd("colo-set-parameters", {"checkpoint-events": False})
+    pair.protect()
+    marks = {m: m.qmp.mark() for m in (pair.p, second)}
+    begun = status.query(pair.p)["checkpoints-total"]
+    procs.wait_until(lambda: status.query(pair.p)["checkpoints-total"]
+                     > begun + 5, 10, "five checkpoints")
+    for machine, mark in marks.items():
+        for name in ("STOP", "RESUME"):
+            check(not machine.qmp.seen(name, mark),
+                  f"{machine.name} raised {name} for a checkpoint")
+    for command, name in (("stop", "STOP"), ("cont", "RESUME")):
+        pair.p.qmp.cmd(command)
+        pair.p.qmp.wait_event(name, 5)
+    check_equal(len(pair.p.qmp.seen("STOP", marks[pair.p])), 1, "STOP events")
