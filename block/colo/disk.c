@@ -360,7 +360,12 @@ bool colo_disk_undo_at(ColoDisk *d, uint64_t offset, uint64_t size,
 
 void colo_disk_saved(ColoDisk *d, const ColoPiece *piece)
 {
+    uint64_t free_bytes = piece->size;
+    ColoPiece other;
+
     check(d, CALL_SAVED);
+    g_assert(!find(newest(d)->own, piece->offset, &free_bytes, &other) &&
+             free_bytes == piece->size);
     close_piece(d, piece);
     enter(newest(d)->undo, piece);
 }

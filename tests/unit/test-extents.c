@@ -2,7 +2,7 @@
 /*
  * Unit tests of the interval map.
  *
- * A scenario is a string of steps on a disk of ten bytes or more, written as
+ * A scenario is a string of steps, written as
  *   +OFFSET,SIZE@WHERE   add          -OFFSET,SIZE   remove
  * and the expectation is the extents that are left, in order.
  */
@@ -88,14 +88,219 @@ static void test_scenario(const void *data)
     colo_extents_free(m);
 }
 
+/* ------------------------------------------------------------- looking */
+
+static void test_at(void)
+{
+    static const struct {
+        uint64_t offset, size;
+        bool covered;
+        uint64_t bytes, where;     /* of the extent or the hole */
+    } rows[] = {
+        { 0, 5, false, 5, 0 }, { 0, 100, false, 10, 0 },
+        { 9, 1, false, 1, 0 }, { 10, 1, true, 1, 500 },
+        { 10, 100, true, 5, 500 }, { 14, 9, true, 1, 504 },
+        { 15, 9, true, 5, 700 }, { 20, 9, false, 9, 0 },
+        { 20, UINT64_MAX, false, 10, 0 }, { 35, 9, true, 5, 5 },
+        { 40, 9, false, 9, 0 }, { 1ull << 62, 9, false, 9, 0 },
+    };
+    ColoExtents *m = play("+10,5@500 +15,5@700 +30,10@0");
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        ColoExtent e;
+        uint64_t hole = 77;
+
+        g_assert(rows[i].covered == colo_extents_at(m, rows[i].offset,
+                                                    rows[i].size, &e, &hole));
+        if (rows[i].covered) {
+            g_assert_cmpuint(e.offset, ==, rows[i].offset);
+            g_assert_cmpuint(e.size, ==, rows[i].bytes);
+            g_assert_cmpuint(e.where, ==, rows[i].where);
+        } else {
+            g_assert_cmpuint(hole, ==, rows[i].bytes);
+        }
+    }
+    colo_extents_free(m);
+}
+
+static void test_next(void)
+{
+    static const struct {
+        uint64_t from, offset, size, where;
+    } rows[] = {
+        { 0, 10, 5, 500 }, { 10, 10, 5, 500 }, { 11, 11, 4, 501 },
+        { 14, 14, 1, 504 }, { 15, 30, 10, 0 }, { 39, 39, 1, 9 },
+    };
+    ColoExtents *m = play("+10,5@500 +30,10@0");
+    ColoExtent e;
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_assert_true(colo_extents_next(m, rows[i].from, &e));
+        g_assert_cmpuint(e.offset, ==, rows[i].offset);
+        g_assert_cmpuint(e.size, ==, rows[i].size);
+        g_assert_cmpuint(e.where, ==, rows[i].where);
+    }
+    g_assert_false(colo_extents_next(m, 40, &e));
+    g_assert_false(colo_extents_next(m, UINT64_MAX, &e));
+    colo_extents_free(m);
+}
+
+/* ------------------------------------------------- against a plain array */
+
+enum { SPAN = 96, NOWHERE = -1 };
+
+/* A store of which each place holds one byte of the disk, or none. */
+static void add_random(GRand *rand, ColoExtents *m, int64_t *array)
+{
+    uint32_t from = g_rand_int_range(rand, 0, SPAN), to = from;
+    uint32_t limit = from + g_rand_int_range(rand, 1, 12);
+    /* not far from where its neighbours are kept, so that some touch */
+    int64_t where = 200 + g_rand_int_range(rand, -1, 2) * 1000 + from;
+    uint32_t i;
+
+    while (to < MIN(limit, SPAN) && array[to] == NOWHERE) {
+        to++;
+    }
+    if (to > from) {
+        const ColoExtent e = { from, to - from, where };
+
+        colo_extents_add(m, &e);
+        for (i = from; i < to; i++) {
+            array[i] = where + i - from;
+        }
+    }
+}
+
+static void remove_random(GRand *rand, ColoExtents *m, int64_t *array)
+{
+    uint32_t from = g_rand_int_range(rand, 0, SPAN);
+    uint32_t size = g_rand_int_range(rand, 0, 20), i;
+
+    colo_extents_remove(m, from, size);
+    for (i = from; i < MIN(from + size, SPAN); i++) {
+        array[i] = NOWHERE;
+    }
+}
+
+/* Extents as long as they can be, each where the array has it. */
+static void assert_same(const ColoExtents *m, const int64_t *array)
+{
+    uint64_t count = 0, bytes = 0;
+    ColoExtent e = { 0 };
+    uint32_t i;
+
+    for (i = 0; i < SPAN; i++) {
+        bool in = array[i] != NOWHERE;
+
+        bytes += in;
+        count += in && (i == 0 || array[i - 1] != array[i] - 1);
+        if (in) {
+            g_assert_true(colo_extents_next(m, i, &e));
+            g_assert_cmpuint(e.offset, ==, i);
+            g_assert_cmpuint(e.where, ==, array[i]);
+        }
+    }
+    g_assert_cmpuint(colo_extents_count(m), ==, count);
+    g_assert_cmpuint(colo_extents_bytes(m), ==, bytes);
+}
+
+static void test_against_array(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+    ColoExtents *m = colo_extents_new();
+    int64_t array[SPAN];
+    int i;
+
+    for (i = 0; i < SPAN; i++) {
+        array[i] = NOWHERE;
+    }
+    for (i = 0; i < 5000; i++) {
+        if (g_rand_int_range(rand, 0, 5) < 3) {
+            add_random(rand, m, array);
+        } else {
+            remove_random(rand, m, array);
+        }
+        assert_same(m, array);
+    }
+    colo_extents_free(m);
+}
+
+static void test_many(void)
+{
+    enum { MANY = 20000 };
+    ColoExtents *m = colo_extents_new();
+    uint64_t i;
+
+    for (i = 0; i < MANY; i++) {
+        /* far from the order of the disk, every second byte */
+        uint64_t place = i * 7919 % MANY;
+        const ColoExtent e = { 2 * place, 1, 2 * place };
+
+        colo_extents_add(m, &e);
+    }
+    g_assert_cmpuint(colo_extents_count(m), ==, MANY);
+    colo_extents_remove(m, 1, 2 * MANY - 3);
+    g_assert_cmpuint(colo_extents_count(m), ==, 2);
+    g_assert_cmpuint(colo_extents_bytes(m), ==, 2);
+    colo_extents_free(m);
+}
+
+/* ---------------------------------------------------------------- edges */
+
+static void test_last_byte(void)
+{
+    const ColoExtent last = { (1ull << 63) - 1, 1, 0 };
+    ColoExtents *m = colo_extents_new();
+    ColoExtent e;
+
+    colo_extents_add(m, &last);
+    g_assert_true(colo_extents_next(m, 0, &e));
+    g_assert_cmpuint(e.offset, ==, last.offset);
+    colo_extents_remove(m, 0, 1ull << 63);
+    g_assert_cmpuint(colo_extents_count(m), ==, 0);
+    colo_extents_free(m);
+    colo_extents_free(NULL);
+}
+
+static void test_bug(const void *steps)
+{
+    if (g_test_subprocess()) {
+        colo_extents_free(play(steps));
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*assertion failed*");
+}
+
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *path, *steps;
+    } bugs[] = {
+        { "/extents/bug/empty", "+5,0@0" },
+        { "/extents/bug/over-the-head", "+5,5@0 +9,5@100" },
+        { "/extents/bug/over-the-tail", "+5,5@0 +1,5@100" },
+        { "/extents/bug/twice", "+5,5@0 +5,5@0" },
+        { "/extents/bug/too-far", "+9223372036854775808,1@0" },
+    };
+
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(scenarios); i++) {
         g_autofree char *path = g_strdup_printf("/extents/%s",
                                                 scenarios[i].name);
 
         g_test_add_data_func(path, &scenarios[i], test_scenario);
+    }
+    g_test_add_func("/extents/at", test_at);
+    g_test_add_func("/extents/next", test_next);
+    g_test_add_func("/extents/against-array", test_against_array);
+    g_test_add_func("/extents/many", test_many);
+    g_test_add_func("/extents/last-byte", test_last_byte);
+    for (size_t i = 0; i < G_N_ELEMENTS(bugs); i++) {
+        g_test_add_data_func(bugs[i].path, bugs[i].steps, test_bug);
     }
     return g_test_run();
 }
