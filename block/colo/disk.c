@@ -17,6 +17,12 @@
  */
 #include "disk-store.h"
 
+/*
+ * Zeroes lie nowhere: their positions are those of the disk, in a range of
+ * their own, so that neighbours on the disk are neighbours there.
+ */
+#define ZERO (1ull << 63)
+
 struct ColoDisk {
     ColoDiskStage stage;
     uint64_t open_count;       /* new pieces given, not yet entered */
@@ -235,6 +241,15 @@ static ColoGeneration *newest(const ColoDisk *d)
     return d->store.generations[d->store.count - 1];
 }
 
+/* Of @size bytes at @where, those that one piece can have. */
+static void set_place(ColoPiece *piece, uint64_t where, uint64_t size)
+{
+    piece->is_zero = where & ZERO;
+    piece->in_store = !piece->is_zero;
+    piece->where = where;
+    piece->size = piece->is_zero ? size : colo_store_in_chunk(where, size);
+}
+
 static void check_range(uint64_t offset, uint64_t size)
 {
     g_assert(size > 0 && size <= 1ull << 63 &&
@@ -250,12 +265,8 @@ static bool find(const ColoExtents *m, uint64_t offset, uint64_t *size,
     if (!colo_extents_at(m, offset, *size, &e, size)) {
         return false;
     }
-    *piece = (ColoPiece) {
-        .offset = offset,
-        .size = colo_store_in_chunk(e.where, e.size),
-        .in_store = true,
-        .where = e.where,
-    };
+    *piece = (ColoPiece) { .offset = offset };
+    set_place(piece, e.where, e.size);
     return true;
 }
 
@@ -293,13 +304,31 @@ void colo_disk_write_at(ColoDisk *d, uint64_t offset, uint64_t size,
         return;
     }
     if (find(newest(d)->own, offset, &size, piece)) {
-        return;
-    }
-    if (!find(newest(d)->undo, offset, &size, piece)) {
+        if (piece->in_store) {
+            return;
+        }
+        take(d, offset, piece->size, piece);
+    } else if (!find(newest(d)->undo, offset, &size, piece)) {
         take(d, offset, size, piece);
+    } else if (piece->is_zero) {
+        take(d, offset, piece->size, piece);
     }
     piece->is_new = true;
     d->open_count++;
+}
+
+void colo_disk_write_zero_at(ColoDisk *d, uint64_t offset, uint64_t size,
+                             ColoPiece *piece)
+{
+    check(d, CALL_WRITE_AT);
+    check_range(offset, size);
+    if (stages[d->stage].writes == TO_PARENT) {
+        *piece = (ColoPiece) { .offset = offset, .size = size };
+    } else if (!find(newest(d)->own, offset, &size, piece)) {
+        *piece = (ColoPiece) { .offset = offset, .is_new = true };
+        set_place(piece, ZERO | offset, size);
+        d->open_count++;
+    }
 }
 
 static void close_piece(ColoDisk *d, const ColoPiece *piece)
@@ -331,31 +360,44 @@ void colo_disk_wrote(ColoDisk *d, const ColoPiece *piece)
         forget(d, piece);
     } else if (piece->is_new) {
         colo_extents_remove(newest(d)->undo, piece->offset, piece->size);
+        colo_extents_remove(newest(d)->own, piece->offset, piece->size);
         enter(newest(d)->own, piece);
     }
 }
 
-bool colo_disk_undo_at(ColoDisk *d, uint64_t offset, uint64_t size,
-                       ColoPiece *piece)
+bool colo_disk_undo_gap(const ColoDisk *d, uint64_t offset, uint64_t size,
+                        uint64_t *gap_offset, uint64_t *gap_size)
 {
     const ColoGeneration *g;
     uint64_t end = offset + size;
+    ColoPiece there;
 
     check(d, CALL_UNDO_AT);
     check_range(offset, size);
     g = newest(d);
     while (offset < end) {
         size = end - offset;
-        if (!find(g->own, offset, &size, piece) &&
-            !find(g->undo, offset, &size, piece)) {
-            take(d, offset, size, piece);
-            piece->is_new = true;
-            d->open_count++;
+        if (!find(g->own, offset, &size, &there) &&
+            !find(g->undo, offset, &size, &there)) {
+            *gap_offset = offset;
+            *gap_size = size;
             return true;
         }
-        offset += piece->size;
+        offset += there.size;
     }
     return false;
+}
+
+bool colo_disk_undo_at(ColoDisk *d, uint64_t offset, uint64_t size,
+                       ColoPiece *piece)
+{
+    if (!colo_disk_undo_gap(d, offset, size, &offset, &size)) {
+        return false;
+    }
+    take(d, offset, size, piece);
+    piece->is_new = true;
+    d->open_count++;
+    return true;
 }
 
 void colo_disk_saved(ColoDisk *d, const ColoPiece *piece)
@@ -368,6 +410,18 @@ void colo_disk_saved(ColoDisk *d, const ColoPiece *piece)
              free_bytes == piece->size);
     close_piece(d, piece);
     enter(newest(d)->undo, piece);
+}
+
+void colo_disk_saved_zero(ColoDisk *d, uint64_t offset, uint64_t size)
+{
+    const ColoPiece piece = {
+        .offset = offset,
+        .size = size,
+        .where = ZERO | offset,
+    };
+
+    check_range(offset, size);
+    colo_disk_saved(d, &piece);
 }
 
 void colo_disk_abandon(ColoDisk *d, const ColoPiece *piece)
@@ -409,12 +463,8 @@ bool colo_disk_merge_at(ColoDisk *d, uint64_t offset, uint64_t size_max,
     if (!in_own || (in_undo && undo.offset < own.offset)) {
         own = undo;
     }
-    *piece = (ColoPiece) {
-        .offset = own.offset,
-        .size = colo_store_in_chunk(own.where, MIN(own.size, size_max)),
-        .in_store = true,
-        .where = own.where,
-    };
+    *piece = (ColoPiece) { .offset = own.offset };
+    set_place(piece, own.where, MIN(own.size, size_max));
     return true;
 }
 

@@ -95,7 +95,9 @@ typedef struct ColoPiece {
     uint64_t offset;           /* bytes, on the disk */
     uint64_t size;             /* bytes, > 0; never crosses a chunk's end when
                                 * it lies in the store */
-    bool in_store;             /* else: on the parent */
+    bool in_store;             /* kept at .where */
+    bool is_zero;              /* zeroes, kept without their bytes; neither
+                                * this nor in_store: on the parent */
     bool is_new;               /* write_at, undo_at: the map does not know it
                                 * yet */
     uint64_t where;            /* in_store: its position */
@@ -146,6 +148,12 @@ void colo_disk_read_at(const ColoDisk *d, uint64_t offset, uint64_t size,
  */
 void colo_disk_write_at(ColoDisk *d, uint64_t offset, uint64_t size,
                         ColoPiece *piece);
+/*
+ * The same for a write of zeroes (or a discard). A piece in the store holds
+ * other data and has to be overwritten with zeroes there.
+ */
+void colo_disk_write_zero_at(ColoDisk *d, uint64_t offset, uint64_t size,
+                             ColoPiece *piece);
 /* Its data is where the piece says. */
 void colo_disk_wrote(ColoDisk *d, const ColoPiece *piece);
 /*
@@ -155,6 +163,13 @@ void colo_disk_wrote(ColoDisk *d, const ColoPiece *piece);
 bool colo_disk_undo_at(ColoDisk *d, uint64_t offset, uint64_t size,
                        ColoPiece *piece);
 void colo_disk_saved(ColoDisk *d, const ColoPiece *piece);
+/*
+ * Only look: which bytes undo_at() would give a place to. And, where the
+ * parent is known to read as zeroes there, save that without bytes.
+ */
+bool colo_disk_undo_gap(const ColoDisk *d, uint64_t offset, uint64_t size,
+                        uint64_t *gap_offset, uint64_t *gap_size);
+void colo_disk_saved_zero(ColoDisk *d, uint64_t offset, uint64_t size);
 void colo_disk_abandon(ColoDisk *d, const ColoPiece *piece);
 
 /* ------------------------------------------------------------- merging */

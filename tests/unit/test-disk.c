@@ -5,10 +5,11 @@
  *
  * A scenario is a string of steps; offsets and sizes in units:
  *   oOFFSET,SIZE  own write        pOFFSET,SIZE  peer write
+ *   zOFFSET,SIZE  own zeroes       qOFFSET,SIZE  peer write over zeroes
  *   C cut   E enter   R roll back   T take over
  * and the expectation is a picture of the first 12 units, of the first byte
  * of each: the letter of the step that gave it its place (a for the first
- * step), or . for the parent.
+ * step), 0 for zeroes without a place, or . for the parent.
  */
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,14 @@ static void step_requests(ColoDisk *d, GString *places, const char *word,
     g_assert_cmpint(n, ==, 2);
     offset *= UNIT;
     size *= UNIT;
+    if (*word == 'q') {
+        uint64_t gap, gap_size;
+
+        while (colo_disk_undo_gap(d, offset, size, &gap, &gap_size)) {
+            colo_disk_saved_zero(d, gap, gap_size);
+        }
+        return;
+    }
     if (*word == 'p') {
         while (colo_disk_undo_at(d, offset, size, &p)) {
             mark(places, &p, step);
@@ -46,7 +55,11 @@ static void step_requests(ColoDisk *d, GString *places, const char *word,
         return;
     }
     while (size > 0) {
-        colo_disk_write_at(d, offset, size, &p);
+        if (*word == 'z') {
+            colo_disk_write_zero_at(d, offset, size, &p);
+        } else {
+            colo_disk_write_at(d, offset, size, &p);
+        }
         if (p.in_store) {
             mark(places, &p, step);
         }
@@ -85,7 +98,8 @@ static char *picture(const ColoDisk *d, const GString *places)
         ColoPiece p = read_piece(d, i * UNIT, UNIT);
 
         g_assert_cmpuint(p.size, ==, UNIT);
-        g_string_append_c(out, !p.in_store ? '.' :
+        g_assert(!p.is_zero || !p.in_store);
+        g_string_append_c(out, p.is_zero ? '0' : !p.in_store ? '.' :
                           places->str[p.where / UNIT]);
     }
     return g_string_free(out, false);
@@ -121,6 +135,18 @@ static const Scenario scenarios[] = {
     { "roll-back-then-own", "o2,1 C p1,2 R o1,3", ".cae........", 3, 0 },
     { "many-epochs", "o0,9 C p0,3 E o1,1 C p2,2 E o3,1 C p9,1 E",
       ".........k..", 0, 1 },
+    /* zeroes need no place; what has one is overwritten there */
+    { "zeroes", "z2,3", "..000.......", 3, 0 },
+    { "zeroes-over-own", "o2,2 z1,4", ".0aa0.......", 4, 0 },
+    { "zeroes-over-peer", "p2,2 z1,4", ".0000.......", 4, 0 },
+    { "zeroes-over-zeroes", "z2,2 z1,4", ".0000.......", 4, 0 },
+    { "own-over-zeroes", "z1,6 o2,2", ".0bb000.....", 6, 0 },
+    { "own-over-saved-zeroes", "q1,6 o2,2", ".0bb000.....", 2, 4 },
+    { "peer-over-zeroes", "q1,4", ".0000.......", 0, 4 },
+    { "peer-over-own-zeroes", "z1,2 p0,4", "b00b........", 2, 2 },
+    { "zeroes-entered", "z1,2 q4,2 C q0,9 E", "000000000...", 0, 9 },
+    { "zeroes-rolled-back", "z1,2 q4,2 C p0,6 R", "d00d00......", 2, 4 },
+    { "zeroes-merging", "z1,4 q6,2 T o2,1", ".0.00.00....", 3, 2 },
     /* what the guest writes while merging is on the parent */
     { "take-over", "o2,3 p6,2 T", "..aaa.bb....", 3, 2 },
     { "written-while-merging", "o2,3 p6,3 T o4,3", "..aa...bb...", 2, 2 },
