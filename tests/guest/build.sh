@@ -6,11 +6,12 @@
 #
 # Stages, each skipped when its inputs are unchanged:
 #   fetch    kernel image package, busybox-static and, for the full guest,
-#            libssl-dev into the cache
+#            libssl-dev, libsqlite3-dev and e2fsck-static into the cache
 #   unpack   kernel out of the package, the modules of modules*.list with what
 #            they depend on, decompressed, in loading order
 #   compile  colo-guest, static
 #   tls      full only: colo-tls, static, and a certificate for it
+#   volumes  full only: colo-volumes, static, and e2fsck
 #   pack     initramfs.cpio.gz
 # Needs no root. Works on Debian 12 and 13.
 
@@ -29,9 +30,9 @@ usage() {
 usage: build.sh [--full] [--out DIR] [--kernel-deb FILE] [--refresh]
 
   --full             build the guest with the drivers of real hardware too
-                     (e1000, e1000e, rtl8139, ahci, usb) and a TLS server:
-                     vmlinuz-full and initramfs-full.cpio.gz, from a package
-                     of 70 to 110 MB
+                     (e1000, e1000e, rtl8139, ahci, usb), a TLS server, ext4
+                     and loads on it: vmlinuz-full and
+                     initramfs-full.cpio.gz, from a package of 70 to 110 MB
   --out DIR          where the guest goes (default: build/guest)
   --kernel-deb FILE  use this linux-image package instead of downloading one
   --refresh          look for newer packages than those in the cache
@@ -92,12 +93,19 @@ busybox_deb=$cache/$(cat "$cache/busybox-static.name")
 unpack_busybox
 unpack_kernel
 compile_daemon
-tls_files=
+full_files=
 if [ $flavour = full ]; then
     fetch_package libssl-dev plain
     openssl_deb=$cache/$(cat "$cache/libssl-dev.name")
-    unpack_openssl
+    unpack_library libssl-dev libcrypto.pc
     compile_tls
-    tls_files="$out/work/colo-tls $out/tls/certificate.pem"
+    fetch_package libsqlite3-dev plain
+    sqlite_deb=$cache/$(cat "$cache/libsqlite3-dev.name")
+    unpack_library libsqlite3-dev sqlite3.pc
+    compile_volumes
+    fetch_package e2fsck-static plain
+    unpack_e2fsck
+    full_files="$out/work/colo-tls $out/tls/certificate.pem
+        $out/work/colo-volumes $out/work/e2fsck.static"
 fi
 pack_initramfs

@@ -9,7 +9,8 @@ import socket
 import time
 
 PORTS = {"echo": 7000, "kv": 7001, "control": 7002, "source": 7003,
-         "sink": 7004, "http": 80, "udp": 7005, "ledger": 7006, "dns": 53}
+         "sink": 7004, "http": 80, "udp": 7005, "ledger": 7006, "volumes": 7007,
+         "dns": 53}
 DATAGRAM_SERVICES = ("udp", "ledger", "dns")
 BLOCK_BYTES = 65536
 NUMBER_BYTES = 8

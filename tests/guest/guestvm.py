@@ -5,6 +5,7 @@ Needs neither root nor a network namespace: each service of the guest is
 forwarded to a free port of 127.0.0.1.
 """
 import pathlib
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -58,6 +59,20 @@ def kernel_parameters(accel="tcg"):
     return f"{text} tsc_early_khz={khz}" if khz else text
 
 
+def volume_options(arguments, directory):
+    """A second disk with a file system, for the full guest's volumes."""
+    mke2fs = shutil.which("mke2fs", path="/usr/sbin:/sbin:/usr/bin")
+    if not arguments.full or arguments.disk != "virtio" or not mke2fs:
+        return []
+    path = directory / "volume.raw"
+    with open(path, "wb") as disk:
+        disk.truncate(DISK_BYTES)
+    subprocess.run([mke2fs, "-q", "-F", "-t", "ext4", path], check=True)
+    bus = "device" if arguments.machine.startswith("microvm") else "pci"
+    return ["-drive", f"if=none,id=disk1,format=raw,file={path}",
+            "-device", f"virtio-blk-{bus},drive=disk1"]
+
+
 def command_line(arguments, ports, disk_path, log_path):
     """The QEMU command line for the parsed arguments of add_arguments()."""
     bus = "device" if arguments.machine.startswith("microvm") else "pci"
@@ -71,7 +86,8 @@ def command_line(arguments, ports, disk_path, log_path):
         f":127.0.0.1:{port}-:{guestclient.PORTS[name]}"
         for name, port in ports.items())
     append = (kernel_parameters(arguments.accel) +
-              " colo.ip=10.0.2.15/24 colo.gw=10.0.2.2")
+              " colo.ip=10.0.2.15/24 colo.gw=10.0.2.2" +
+              (" colo.volumes=1" if arguments.full else ""))
     command = [arguments.qemu]
     for directory in FIRMWARE_DIRS:
         command += ["-L", directory]
@@ -116,7 +132,8 @@ class Machine:
         self.guest = guestclient.Guest("127.0.0.1", ports)
         self.start = time.monotonic()
         self.process = subprocess.Popen(
-            command_line(arguments, ports, disk_path, self.log_path),
+            command_line(arguments, ports, disk_path, self.log_path) +
+            volume_options(arguments, base),
             stdin=subprocess.DEVNULL)
 
     def __enter__(self):

@@ -128,8 +128,8 @@ compile_daemon() {
     echo "$hash" >"$out/work/daemon.stamp"
 }
 
-# package_of_library -lNAME: the package whose static library the static
-# libcrypto may need. A newer OpenSSL compresses.
+# package_of_library -lNAME: the package whose static library a static library
+# may need. A newer OpenSSL compresses.
 package_of_library() {
     case $1 in
     -lz) echo zlib1g-dev ;;
@@ -138,53 +138,85 @@ package_of_library() {
     esac
 }
 
-# Unpacks OpenSSL's static libraries, and those that they need, to $openssl.
-unpack_openssl() {
-    openssl=$out/work/openssl
-    done_before "$out/work/openssl.stamp" "${openssl_deb##*/}" && return
-    rm -rf "$openssl" "$out/work/openssl.stamp"
-    dpkg-deb -x "$openssl_deb" "$openssl"
-    for library in $(find "$openssl" -name libcrypto.pc -exec sed -n \
-                     's/^Libs.private: *//p' {} +); do
-        package=$(package_of_library "$library")
-        [ -n "$package" ] || continue
-        fetch_package "$package" plain
-        dpkg-deb -x "$cache/$(cat "$cache/$package.name")" "$openssl"
-    done
-    echo "${openssl_deb##*/}" >"$out/work/openssl.stamp"
+# unpack_library PACKAGE FILE.pc: unpacks static libraries, and those that they
+# need, to $out/work/PACKAGE; sets library_dir, and private: the options for
+# linking them.
+unpack_library() {
+    unpacked=$out/work/$1
+    deb=$(cat "$cache/$1.name")
+    if ! done_before "$unpacked.stamp" "$deb"; then
+        rm -rf "$unpacked" "$unpacked.stamp"
+        dpkg-deb -x "$cache/$deb" "$unpacked"
+        for library in $(find "$unpacked" -name "$2" -exec sed -n \
+                         's/^Libs.private: *//p' {} +); do
+            package=$(package_of_library "$library")
+            [ -n "$package" ] || continue
+            fetch_package "$package" plain
+            dpkg-deb -x "$cache/$(cat "$cache/$package.name")" "$unpacked"
+        done
+        echo "$deb" >"$unpacked.stamp"
+    fi
+    library_dir=$(dirname "$(dirname "$(find "$unpacked" -name "$2")")")
+    private=$(sed -n 's/^Libs.private: *//p' "$library_dir/pkgconfig/$2")
 }
 
-# The linker warns of name services in a static program; nothing uses them.
+# compile_static PROGRAM LOG LIBRARIES SOURCE...: after unpack_library. The
+# linker warns of name services in a static program; nothing uses them.
+compile_static() {
+    program=$out/work/$1
+    log=$work/$2
+    libraries="$3 $private"
+    shift 3
+    say "compiling ${program##*/}"
+    gcc -static -O2 -g0 -s -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror \
+        -pthread -isystem "$unpacked/usr/include" \
+        -isystem "$unpacked/usr/include/${library_dir##*/}" \
+        -o "$program" "$@" -L"$library_dir" $libraries >"$log" 2>&1 ||
+        fail "cannot compile ${program##*/}, see $log"
+}
+
 compile_tls() {
     hash="${openssl_deb##*/} $(digest "$here"/tls/* "$here/pack.sh")"
     done_before "$out/work/tls.stamp" "$hash" && return
-    say "compiling colo-tls"
-    lib=$(dirname "$(find "$openssl" -name libcrypto.a)")
-    private=$(sed -n 's/^Libs.private: *//p' "$lib/pkgconfig/libcrypto.pc")
-    gcc -static -O2 -g0 -s -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror \
-        -pthread -isystem "$openssl/usr/include" \
-        -isystem "$openssl/usr/include/${lib##*/}" \
-        -o "$out/work/colo-tls" "$here"/tls/*.c \
-        -L"$lib" -lssl -lcrypto $private >"$work/tls.log" 2>&1 ||
-        fail "cannot compile colo-tls, see $work/tls.log"
+    compile_static colo-tls tls.log "-lssl -lcrypto" "$here"/tls/*.c
     mkdir -p "$out/tls"
     "$out/work/colo-tls" certificate "$out/tls" ||
         fail "colo-tls cannot make its certificate"
     echo "$hash" >"$out/work/tls.stamp"
 }
 
+compile_volumes() {
+    hash="${sqlite_deb##*/} $(digest "$here"/volumes/* "$here/pack.sh" \
+          "$here/src/crc32.h")"
+    done_before "$out/work/volumes.stamp" "$hash" && return
+    compile_static colo-volumes volumes.log -lsqlite3 "$here"/volumes/*.c
+    echo "$hash" >"$out/work/volumes.stamp"
+}
+
+unpack_e2fsck() {
+    deb=$(cat "$cache/e2fsck-static.name")
+    done_before "$out/work/e2fsck.stamp" "$deb" &&
+        [ -x "$out/work/e2fsck.static" ] && return
+    dpkg-deb -x "$cache/$deb" "$out/work/e2fsck-unpacked"
+    mv "$(find "$out/work/e2fsck-unpacked" -type f -name e2fsck.static)" \
+        "$out/work/e2fsck.static"
+    rm -rf "$out/work/e2fsck-unpacked"
+    echo "$deb" >"$out/work/e2fsck.stamp"
+}
+
 # What only the full guest has.
-add_tls() {
+add_full() {
     [ $flavour = full ] || return 0
     mkdir -p "$root/etc"
-    cp "$out/work/colo-tls" "$root/bin/"
+    cp "$out/work/colo-tls" "$out/work/colo-volumes" \
+        "$out/work/e2fsck.static" "$root/bin/"
     cp -r "$out/tls" "$root/etc/"
 }
 
 pack_initramfs() {
     archive=$out/initramfs$suffix.cpio.gz
     hash=$(digest "$here/init" "$here/pack.sh" "$out/work/colo-guest" \
-           "$busybox" "$work"/stage/* $tls_files)
+           "$busybox" "$work"/stage/* $full_files)
     done_before "$work/pack.stamp" "$hash" && [ -f "$archive" ] &&
         [ -f "$out/vmlinuz$suffix" ] &&
         { say "$archive is up to date"; return; }
@@ -197,7 +229,7 @@ pack_initramfs() {
     ln -s busybox "$root/bin/sh"
     cp "$work"/stage/* "$root/lib/modules/"
     cp "$here/init" "$root/init"
-    add_tls
+    add_full
     chmod 755 "$root/init" "$root"/bin/*
     find "$root" -exec touch -h -d @0 {} +
     (cd "$root" && find . | LC_ALL=C sort |
@@ -210,6 +242,8 @@ pack_initramfs() {
         echo "busybox from ${busybox_deb##*/}"
         echo "modules $(wc -l <"$work/stage/order")"
         echo "daemon sha256 $(digest "$out/work/colo-guest")"
+        [ $flavour != full ] ||
+            echo "volumes sha256 $(digest "$out/work/colo-volumes")"
     } >"$out/version$suffix.txt"
     echo "$hash" >"$work/pack.stamp"
     say "done: kernel $(cat "$work/release")," \

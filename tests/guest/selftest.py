@@ -334,6 +334,35 @@ def check_store_survives_reboot(guest):
     return None
 
 
+def check_volumes(guest):
+    try:
+        with guest.lines("volumes") as volumes:
+            if volumes.ask("MOUNT vdb") != "OK":
+                return "no second disk with ext4"
+    except OSError:
+        return "only in the full guest, with colo.volumes=1"
+    with guest.lines("volumes") as volumes:
+        for number in range(1, 8):
+            expect(volumes.ask(f"RECORD vdb some {number}"), f"OK {number}")
+        expect(volumes.ask("RECORDS vdb some 7"), "OK 7")
+        assert volumes.ask("RECORDS vdb some 9").startswith("ERR record 9")
+        expect(volumes.ask("DATABASE vdb delete"), "OK")
+        for number in range(1, 4):
+            expect(volumes.ask(f"COMMIT me {number}"), f"OK {number}")
+        expect(volumes.ask("AUDIT me 3"), "OK 3")
+        assert volumes.ask("AUDIT me 5").startswith("ERR entry 4")
+        assert volumes.ask("COMMIT me 3").startswith("ERR")
+    with guest.lines("volumes") as volumes:
+        assert volumes.ask("RECORD vdc some 1").startswith("ERR")
+        expect(volumes.ask("UMOUNT vdb"), "OK")
+        expect(volumes.ask("FSCK vdb"), "OK")
+        expect(volumes.ask("WRITE vdb sequential 1 2"), "OK 2")
+        expect(volumes.ask("WRITE vdb random 1 4"), "OK 4")
+        expect(volumes.ask("DISCARD vdb 0 1048576"), "OK 1048576")
+        assert volumes.ask("FSCK vdb").startswith("ERR")
+    return None
+
+
 def check_power_off(guest, machine):
     with guest.lines("control") as control:
         expect(control.ask("POWEROFF"), "OK")
@@ -347,6 +376,7 @@ CHECKS = (
     check_store_is_bounded, check_durable_writes, check_sparse_dirtying,
     check_full_dirtying, check_bulk_source, check_bulk_sink,
     check_bulk_sink_sees_a_wrong_byte, check_cpu_load, check_disk_load,
+    check_volumes,
 )
 
 

@@ -17,6 +17,8 @@ every answer:
     bigudp    datagrams of 4000 bytes, which need fragments.
     dns       questions from ever new ports.
     ping      ICMP echo.
+    records   numbered records in files of a disk, see workloads_volume.
+    database  transactions of an SQLite database; `databasewal`: with a WAL.
     neighbour ARP or neighbour discovery, then ICMP echo.
 
 A name goes to the guest's IPv4 address; with `6` behind it to its IPv6
@@ -25,7 +27,8 @@ address, with `.vlan` to those within the VLAN: `kv6`, `kv.vlan`, `kv6.vlan`.
 A connection that breaks is an error, whatever the reason.  The longest time
 in which no answer came is the *gap*.  Commands come as lines on stdin
 (`mark`, `report`, `verify`, `stop`, `control LINE` for the guest's control
-port), each answered by one line of JSON on stdout.
+port, `volume LINE` for its volume service), each answered by one line of JSON
+on stdout.
 """
 
 import argparse
@@ -36,22 +39,24 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import (addresses, workloads_datagram, workloads_stream,
-               workloads_web)
+               workloads_volume, workloads_web)
 from .workload import ANSWER_LIMIT_S, Workload
 
 PORT_ECHO = 7000
 PORT_CONTROL = 7002
 
 KINDS = {kind.kind: kind for kind in (
-    *workloads_stream.KINDS, *workloads_datagram.KINDS, *workloads_web.KINDS)}
+    *workloads_stream.KINDS, *workloads_datagram.KINDS, *workloads_web.KINDS,
+    *workloads_volume.KINDS)}
 
 
 def resolve(label: str) -> Tuple[str, str]:
     """The kind of a workload and the address that it talks to."""
+    words = label.partition(":")[0]
     for suffix, address in sorted(addresses.GUEST_OF_SUFFIX.items(),
                                   key=lambda item: -len(item[0])):
-        kind = label[:len(label) - len(suffix)]
-        if label.endswith(suffix) and kind in KINDS:
+        kind = words[:len(words) - len(suffix)]
+        if words.endswith(suffix) and kind in KINDS:
             return kind, address
     raise SystemExit(f"no workload is called {label}")
 
@@ -90,13 +95,23 @@ def control(line: str) -> Dict[str, str]:
         return {"answer": f"ERR {error}"}
 
 
+def volume(line: str) -> Dict[str, str]:
+    """One command for the guest's volume service; its answer."""
+    try:
+        return {"answer": workloads_volume.command(addresses.GUEST_IP, line)}
+    except OSError as error:
+        return {"answer": f"ERR {error}"}
+
+
 def serve(works: List[Workload]) -> None:
     """Obey the commands on stdin until `stop` or its end."""
     for line in sys.stdin:
         command = line.strip()
         answer: Dict[str, Any] = {}
-        if command.startswith("control "):
-            print(json.dumps(control(command[8:])), flush=True)
+        verb, _, rest = command.partition(" ")
+        if verb in ("control", "volume"):
+            ask = control if verb == "control" else volume
+            print(json.dumps(ask(rest)), flush=True)
             continue
         if command == "mark":
             for work in works:

@@ -6,21 +6,33 @@ pair is protected, sends each write to the secondary over NBD; the secondary
 sees parent + hidden + active images.  Both start from equal content.
 """
 
+import dataclasses
 import os
 import re
 from typing import List
 
-from . import procs
+from . import images, procs
 from .qmp import QMPClient
 
 NBD_PORT = 9999
 SIZE_MIB = 64
 TOP_ID = "colo-disk0"
+MERGE_LIMIT_S = 60.0
 DEFAULT_DEVICE = "virtio-blk-pci"
+
+
+@dataclasses.dataclass
+class Options:
+    """What the disk is like, for the kinds that are written to."""
+
+    size_mib: int = SIZE_MIB
+    filesystem: bool = False    # ext4 on the whole of it
 
 
 class NoDisk:
     """A guest without disk; the interface of all kinds of disk."""
+
+    can_reprotect = True
 
     def primary_argv(self) -> List[str]:
         """Options of the primary."""
@@ -32,6 +44,13 @@ class NoDisk:
 
     def connect(self, primary: QMPClient, secondary: QMPClient) -> None:
         """Commands before `migrate`."""
+
+    def settle(self, monitor: QMPClient) -> None:
+        """Wait until the survivor's image holds all that its guest sees."""
+
+    def image(self, side: str) -> str:
+        """The image of that side, primary or secondary, for colo.images."""
+        raise NotImplementedError
 
     def primary_failover(self, monitor: QMPClient) -> None:
         """Commands on a primary that lost its secondary."""
@@ -62,17 +81,30 @@ class ReadonlyDisk(NoDisk):
 class ReplicatedDisk(NoDisk):
     """quorum and driver=replication; see the top of the file."""
 
-    def __init__(self, run_dir: str, device: str, qemu_img: str) -> None:
+    can_reprotect = False       # needs a copy of the disk first
+
+    def __init__(self, run_dir: str, device: str, qemu_img: str,
+                 options: Options) -> None:
         self._dir = run_dir
         self._device = device
         self._child = "replication0"
-        for name in ("primary", "secondary", "active", "hidden"):
-            procs.run([qemu_img, "create", "-q", "-f", "qcow2",
-                       self.path(name), f"{SIZE_MIB}M"])
+        for names, filesystem in ((("primary", "secondary"),
+                                   options.filesystem),
+                                  (("active", "hidden"), False)):
+            images.create(qemu_img, [self.path(name) for name in names],
+                          "qcow2", options.size_mib, filesystem)
 
     def path(self, name: str) -> str:
         """The image of that role."""
         return os.path.join(self._dir, f"{name}.qcow2")
+
+    def settle(self, monitor: QMPClient) -> None:
+        # After a failover, a job brings the active image into the parent.
+        procs.wait_until(lambda: not monitor.cmd("query-block-jobs"),
+                         MERGE_LIMIT_S, "the images being one", 0.1)
+
+    def image(self, side: str) -> str:
+        return self.path(side)
 
     def primary_argv(self) -> List[str]:
         return ["-drive", f"if=none,id={TOP_ID},driver=quorum,"
@@ -124,7 +156,8 @@ class ReplicatedDisk(NoDisk):
         monitor.cmd("nbd-server-stop")
 
 
-def make(kind: str, binary: str, run_dir: str, device: str) -> NoDisk:
+def make(kind: str, binary: str, run_dir: str, device: str,
+         options: Options) -> NoDisk:
     """The disk of that kind: none, readonly or replicated; `device` is the
     -device argument of the disk, without its drive."""
     if kind == "none":
@@ -132,7 +165,8 @@ def make(kind: str, binary: str, run_dir: str, device: str) -> NoDisk:
     if kind == "readonly":
         return ReadonlyDisk(run_dir, device)
     if kind == "replicated":
-        return ReplicatedDisk(run_dir, device, tool(binary, "qemu-img"))
+        return ReplicatedDisk(run_dir, device, tool(binary, "qemu-img"),
+                              options)
     raise ValueError(f"disk: '{kind}' is not none, readonly or replicated")
 
 

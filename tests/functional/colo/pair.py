@@ -22,6 +22,7 @@ from . import disk, netns, procs, proxy, status, vm
 
 MIGRATE_PORT = 9998
 DISK_DEVICE = disk.DEFAULT_DEVICE
+DiskOptions = disk.Options
 
 
 @dataclasses.dataclass
@@ -36,6 +37,8 @@ class Config:
     delay_ms: int = 1000                # x-checkpoint-delay
     disk: str = "none"                  # none, readonly or replicated
     disk_device: str = DISK_DEVICE
+    disk_options: DiskOptions = dataclasses.field(
+        default_factory=DiskOptions)
     network: bool = True
     capabilities: List[str] = dataclasses.field(default_factory=list)
     parameters: Dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -57,7 +60,7 @@ class Pair:
         self.config = config
         self.machines: List[vm.VM] = []
         self.disk = disk.make(config.disk, binary, run_dir,
-                              config.disk_device)
+                              config.disk_device, config.disk_options)
         self.proxy = proxy.make(config.form, run_dir, config.chardev,
                                 config.spec.has_vnet_header(),
                                 config.relayed)
@@ -251,7 +254,7 @@ class Pair:
         Without a replicated disk, as the network half of the documentation
         has it; the survivor becomes or stays the primary.
         """
-        assert self.config.disk != "replicated", "needs a disk copy first"
+        assert self.disk.can_reprotect, "needs a disk copy first"
         if not self.p.alive():
             self.p = self.secondary()
             if self.config.network:

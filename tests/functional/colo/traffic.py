@@ -87,6 +87,13 @@ class Client:
             raise ClientError(f"{line}: {answer}")
         return answer
 
+    def volume(self, line: str) -> str:
+        """A command for the guest's volume service; its answer."""
+        answer = str(self.ask("volume " + line)["answer"])
+        if not answer.startswith("OK"):
+            raise ClientError(f"{line}: {answer}")
+        return answer
+
     def control_may_fail(self, line: str) -> str:
         """The same where no answer is expected, as for POWEROFF."""
         return str(self.ask("control " + line)["answer"])

@@ -113,6 +113,16 @@ def guest_missing(full: bool = False) -> str:
     return ""
 
 
+def guest_outdated(part: str) -> str:
+    """Why the full guest has no such part; empty if it has."""
+    problem = guest_missing(full=True)
+    if not problem and part not in _read(os.path.join(GUEST,
+                                                      "version-full.txt")):
+        problem = (f"the full guest is older than its {part}: run "
+                   "tests/guest/build.sh --full")
+    return problem
+
+
 class VM:
     """One QEMU process; see the top of the file."""
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A file system and a database on a replicated disk, and sides that die.
+
+Whatever the guest acknowledged is on the survivor's disk, and the disk is a
+whole one: no lost record, no torn page, no file system to repair.
+"""
+
+import secrets
+from typing import Callable
+
+from colo import disk, diskload, images, volumes
+from colo.case import Context, add, case, check
+from colo.ending import end_side
+from colo.traffic import ClientError
+
+EXCHANGES = 60
+KILLS_COUNT = 3             # of each side; more: tests/bench/run.py
+
+
+def lose_a_side(context: Context, kind: str, side: str, work: str) -> None:
+    """Protect, load the disk, lose a side, look at what is left."""
+    pair = diskload.start(context, kind)
+    client = context.client(work)
+    client.wait_progress(EXCHANGES)
+    pair.wait_checkpoints(5)
+    client.wait_progress(EXCHANGES)
+    context.step(f"kill the {side}")
+    client.mark()
+    end_side(pair, side)
+    client.wait_progress(EXCHANGES)
+    diskload.verify(context, pair, client)
+
+
+def power_failure(context: Context, kind: str) -> None:
+    """The primary dies; while the load goes on, so does the survivor."""
+    pair = diskload.start(context, kind)
+    client = context.client("database,records")
+    client.wait_progress(EXCHANGES)
+    pair.wait_checkpoints(3)
+    context.step("kill the primary, then the survivor")
+    end_side(pair, "primary")
+    client.wait_progress(EXCHANGES)
+    pair.disk.settle(pair.secondary().qmp)
+    client.wait_progress(EXCHANGES)
+    diskload.look_into(context, pair, client.check(), calm=False)
+
+
+def random_kill(context: Context, kind: str, side: str) -> None:
+    """One kill at a moment that nobody chose."""
+    diskload.one_kill(context, kind, side, secrets.randbelow(1 << 32))
+
+
+def _add(name: str, words: str, function: Callable[..., None],
+         *arguments: str, slow: bool = False) -> None:
+    def body(context: Context) -> None:
+        function(context, *arguments)
+    body.__doc__ = words
+    add(name, body, timeout_s=150, reference=False, slow=slow)
+
+
+def _register(kind: str, prefix: str) -> None:
+    for side in ("primary", "secondary"):
+        for work in ("database", "databasewal", "records"):
+            _add(f"{prefix}{work}_{side}_dies",
+                 f"{kind} disk under {work}, the {side} dies",
+                 lose_a_side, kind, side, work, slow=work == "databasewal")
+        for number in range(1, KILLS_COUNT + 1):
+            _add(f"{prefix}kill_{side}_{number}",
+                 f"{kind} disk, the {side} dies at a random moment",
+                 random_kill, kind, side, slow=number > 1)
+    _add(f"{prefix}power_failure",
+         f"{kind} disk, the survivor dies as well, under load",
+         power_failure, kind)
+
+
+_register("replicated", "disk_replicated_")
+
+
+# -- the checks themselves ------------------------------------------------
+
+def expect_complaint(words: str, function: Callable[[], object]) -> None:
+    """The check must fail, and say this."""
+    try:
+        function()
+    except (AssertionError, RuntimeError, ClientError) as error:
+        check(words in str(error), f"not for '{words}': {error}")
+    else:
+        raise AssertionError(f"nobody noticed: {words}")
+
+
+def damage(path: str, offset: int) -> None:
+    """Turn one bit over."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+@case(timeout_s=90, reference=False)
+def disk_checks_notice(context: Context) -> None:
+    """Lost and damaged records, rows, files and bytes are all noticed."""
+    pair = context.pair(config=diskload.config(context, "replicated"))
+    pair.start_primary()
+    pair.p.wait_console("colo-guest: ready")
+    client = context.client("database,records")
+    client.wait_progress(EXCHANGES)
+    report = client.verify()
+    client.close()
+    calm = context.client("")
+    lane = f"records-0 {report['records']['last']['records-0'] + 3}"
+    expect_complaint("record", lambda: calm.volume(f"RECORDS vda {lane}"))
+    calm.volume("UMOUNT vda")
+    calm.volume("FSCK vda")
+    pair.p.kill()
+    files = diskload.open_image(context, pair, "primary")
+    notice_losses(context, files, report)
+    notice_damage(context, files, report)
+    notice_difference(context)
+
+
+def notice_losses(context: Context, files: images.FileSystem,
+                  report: volumes.Report) -> None:
+    """More was acknowledged than is there."""
+    volumes.check(files, report, "vda", context.run_dir)
+    for work, figures in report.items():
+        for name in figures["last"]:
+            figures["last"][name] += 3
+            expect_complaint("acknowledged up to", lambda: volumes.check(
+                files, {work: figures}, "vda", context.run_dir))
+            figures["last"][name] -= 3
+
+
+def notice_damage(context: Context, files: images.FileSystem,
+                  report: volumes.Report) -> None:
+    """One bit is wrong: in a record, in the database, in the directory."""
+    def look() -> None:
+        volumes.check(files, report, "vda", context.run_dir)
+    for path, block, byte, words in (
+            ("records-0/ring", 1, 50, "missing or damaged"),
+            ("base.db", 0, 100, "")):
+        place = files.offset_of(path, block) + byte
+        damage(files.path, place)
+        if words:
+            expect_complaint(words, look)
+        else:
+            try:
+                look()
+            except Exception as error:  # pylint: disable=broad-except
+                context.step(f"noticed: {error}")
+            else:
+                raise AssertionError("a damaged database passed")
+        damage(files.path, place)
+    look()
+    damage(files.path, files.offset_of("records-0") + 20)
+    expect_complaint("e2fsck", files.check)
+
+
+def notice_difference(context: Context) -> None:
+    """The comparison of images names the first byte that differs."""
+    qemu_img = disk.tool(context.binary, "qemu-img")
+    pair = [f"{context.run_dir}/{name}.raw" for name in ("one", "other")]
+    images.create(qemu_img, pair, "raw", 64, True)
+    images.compare(qemu_img, *pair)
+    damage(pair[1], 5000001)
+    expect_complaint("at byte 5000001:",
+                     lambda: images.compare(qemu_img, *pair))
+    images.create(qemu_img, pair[1:], "raw", 65, True)
+    expect_complaint("bytes, ", lambda: images.compare(qemu_img, *pair))

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writes to a bare disk, to measure it, to fill buffers behind it, and to
+ * give its blocks back. The disk must not be mounted.
+ *
+ *   WRITE dev random seed count      4 KiB each, anywhere on the disk, each
+ *                                    on the medium before the next begins
+ *   WRITE dev sequential seed count  1 MiB each, one behind the other from
+ *                                    the start, and again; on the medium at
+ *                                    the end
+ *   DISCARD dev offset size          the blocks are no longer needed; bytes
+ *
+ * Content follows from seed and place alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "server.h"
+
+enum {
+    RANDOM_BYTES = 4096,
+    SEQUENTIAL_BYTES = 1 << 20,
+    ALIGN_BYTES = 4096,
+};
+
+static uint64_t next_word(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state ^ *state >> 31;
+}
+
+static int open_disk(const char *device, int flags, uint64_t *size)
+{
+    char path[PATH_MAX_BYTES];
+    int fd;
+
+    snprintf(path, sizeof(path), "/dev/%s", device);
+    fd = open(path, O_RDWR | O_EXCL | O_DIRECT | O_CLOEXEC | flags);
+    if (fd >= 0 && ioctl(fd, BLKGETSIZE64, size) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Tells blocks apart that are otherwise alike. */
+static void stamp(uint64_t *block, uint64_t seed, uint64_t offset)
+{
+    block[0] = seed;
+    block[1] = offset;
+}
+
+static const char *write_all(int fd, bool is_random, uint64_t seed,
+                             uint64_t count, uint64_t disk_size)
+{
+    size_t size = is_random ? RANDOM_BYTES : SEQUENTIAL_BYTES;
+    uint64_t *block = aligned_alloc(ALIGN_BYTES, size);
+    uint64_t places_count = disk_size / size;
+    const char *problem = NULL;
+    uint64_t state = seed;
+
+    if (!block || !places_count) {
+        free(block);
+        return "no memory, or the disk is too small";
+    }
+    for (size_t i = 0; i < size / sizeof(*block); i++) {
+        block[i] = next_word(&state);
+    }
+    for (uint64_t i = 0; i < count && !problem; i++) {
+        uint64_t place = is_random ? next_word(&state) : i;
+        uint64_t offset = place % places_count * size;
+
+        stamp(block, seed, offset);
+        if (pwrite(fd, block, size, offset) != (ssize_t)size) {
+            problem = failure("pwrite");
+        }
+    }
+    if (!problem && fdatasync(fd)) {
+        problem = failure("fdatasync");
+    }
+    free(block);
+    return problem;
+}
+
+void command_write(Session *session, char **words)
+{
+    bool is_random = !strcmp(words[1], "random");
+    uint64_t count = number_of(words[3]);
+    const char *problem;
+    uint64_t size;
+    int fd;
+
+    if (!count || (!is_random && strcmp(words[1], "sequential"))) {
+        answer(session, "ERR random or sequential, seed, count");
+        return;
+    }
+    fd = open_disk(words[0], is_random ? O_DSYNC : 0, &size);
+    if (fd < 0) {
+        answer(session, "ERR %s", failure(words[0]));
+        return;
+    }
+    problem = write_all(fd, is_random, number_of(words[2]), count, size);
+    close(fd);
+    answer_number(session, problem, count);
+}
+
+void command_discard(Session *session, char **words)
+{
+    uint64_t range[2] = { number_of(words[1]), number_of(words[2]) };
+    const char *problem = NULL;
+    uint64_t size;
+    int fd = open_disk(words[0], 0, &size);
+
+    if (fd < 0 || ioctl(fd, BLKDISCARD, range)) {
+        problem = failure(words[0]);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    answer_number(session, problem, range[1]);
+}
