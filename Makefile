@@ -7,7 +7,8 @@ PYTHON = /usr/bin/python3
 CHECK = scripts/check.sh
 
 .PHONY: help build demo check check-unit check-sim check-net check-fuzz \
-        check-tsan check-lint check-qtest check-functional fuzz bench series clean
+        check-disk check-tsan check-lint check-qtest check-functional fuzz \
+        bench series clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | \
@@ -32,6 +33,9 @@ check-sim: ## simulator: two cores, crashes and delays everywhere
 
 check-net: ## comparer and rewriter: properties, failovers, a real capture
 	@$(CHECK) net
+
+check-disk: ## the secondary's disk: random worlds against an oracle
+	@$(CHECK) disk
 
 check-fuzz: ## short fuzz run of every decoder, and the kept corpus
 	@$(CHECK) fuzz

@@ -42,7 +42,7 @@ def power_failure(context: Context, kind: str) -> None:
     client.wait_progress(EXCHANGES)
     pair.disk.settle(pair.secondary().qmp)
     client.wait_progress(EXCHANGES)
-    diskload.look_into(context, pair, client.check(), calm=False)
+    diskload.look_into(context, pair, [client.check()], calm=False)
 
 
 def random_kill(context: Context, kind: str, side: str) -> None:
@@ -74,6 +74,8 @@ def _register(kind: str, prefix: str) -> None:
 
 
 _register("replicated", "disk_replicated_")
+if diskload.has_symmetric():
+    _register("symmetric", "disk_")
 
 
 # -- the checks themselves ------------------------------------------------

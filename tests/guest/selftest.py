@@ -358,6 +358,8 @@ def check_volumes(guest):
         expect(volumes.ask("FSCK vdb"), "OK")
         expect(volumes.ask("WRITE vdb sequential 1 2"), "OK 2")
         expect(volumes.ask("WRITE vdb random 1 4"), "OK 4")
+        expect(volumes.ask("READ vdb random 1 4"), "OK 4")
+        assert volumes.ask("READ vdb random 2 4").startswith("ERR the disk")
         expect(volumes.ask("DISCARD vdb 0 1048576"), "OK 1048576")
         assert volumes.ask("FSCK vdb").startswith("ERR")
     return None

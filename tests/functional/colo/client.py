@@ -19,6 +19,7 @@ every answer:
     ping      ICMP echo.
     records   numbered records in files of a disk, see workloads_volume.
     database  transactions of an SQLite database; `databasewal`: with a WAL.
+    blocks    durable writes of 4 KiB on a bare disk; `bigblocks`: of 1 MiB.
     neighbour ARP or neighbour discovery, then ICMP echo.
 
 A name goes to the guest's IPv4 address; with `6` behind it to its IPv6

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The disk of a pair: none, read-only, or replicated as documented.
 
+The newer form of replication, the same on both sides, is disk_symmetric.py.
+
 Replicated: the primary's disk is a quorum whose second child, added when the
 pair is protected, sends each write to the secondary over NBD; the secondary
 sees parent + hidden + active images.  Both start from equal content.
@@ -9,7 +11,7 @@ sees parent + hidden + active images.  Both start from equal content.
 import dataclasses
 import os
 import re
-from typing import List
+from typing import Dict, List
 
 from . import images, procs
 from .qmp import QMPClient
@@ -27,6 +29,12 @@ class Options:
 
     size_mib: int = SIZE_MIB
     filesystem: bool = False    # ext4 on the whole of it
+    # Of the symmetric form only:
+    format: str = "raw"         # or qcow2
+    count: int = 1              # disks
+    buffer_limit_mib: int = 0   # 0: QEMU's default
+    relayed: bool = False       # a relay before the secondary's server
+    extra: Dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class NoDisk:
@@ -48,9 +56,15 @@ class NoDisk:
     def settle(self, monitor: QMPClient) -> None:
         """Wait until the survivor's image holds all that its guest sees."""
 
-    def image(self, side: str) -> str:
+    def image(self, side: str, index: int = 0) -> str:
         """The image of that side, primary or secondary, for colo.images."""
         raise NotImplementedError
+
+    def promote(self) -> None:
+        """The survivor, a former secondary, gets a secondary of its own."""
+
+    def close(self) -> None:
+        """All QEMUs have ended."""
 
     def primary_failover(self, monitor: QMPClient) -> None:
         """Commands on a primary that lost its secondary."""
@@ -103,7 +117,7 @@ class ReplicatedDisk(NoDisk):
         procs.wait_until(lambda: not monitor.cmd("query-block-jobs"),
                          MERGE_LIMIT_S, "the images being one", 0.1)
 
-    def image(self, side: str) -> str:
+    def image(self, side: str, index: int = 0) -> str:
         return self.path(side)
 
     def primary_argv(self) -> List[str]:
@@ -154,20 +168,6 @@ class ReplicatedDisk(NoDisk):
 
     def secondary_failover(self, monitor: QMPClient) -> None:
         monitor.cmd("nbd-server-stop")
-
-
-def make(kind: str, binary: str, run_dir: str, device: str,
-         options: Options) -> NoDisk:
-    """The disk of that kind: none, readonly or replicated; `device` is the
-    -device argument of the disk, without its drive."""
-    if kind == "none":
-        return NoDisk()
-    if kind == "readonly":
-        return ReadonlyDisk(run_dir, device)
-    if kind == "replicated":
-        return ReplicatedDisk(run_dir, device, tool(binary, "qemu-img"),
-                              options)
-    raise ValueError(f"disk: '{kind}' is not none, readonly or replicated")
 
 
 def tool(binary: str, name: str) -> str:

@@ -27,6 +27,13 @@ WAIT_MAX_S = 2.0
 EXCHANGES = 40
 
 
+def has_symmetric() -> bool:
+    """True if this source has the form that is the same on both sides."""
+    with open(os.path.join(vm.TOP, "qapi", "colo.json"),
+              encoding="utf-8") as file:
+        return "colo-disk-attach" in file.read()
+
+
 def config(context: Context, kind: str, **settings: Any) -> Config:
     """How these pairs are put together; skips where they cannot run."""
     for problem in (images.missing(), vm.guest_outdated("volumes")):
@@ -54,24 +61,38 @@ def survivor_of(pair: Pair) -> VM:
 
 def verify(context: Context, pair: Pair, client: Client) -> None:
     """All three parts; ends the load, the client and the survivor."""
+    report = verify_in_guest(context, client)
+    look_into(context, pair, [report], calm=True)
+
+
+def verify_in_guest(context: Context, client: Client) -> volumes.Report:
+    """End the load and the client, read all back, unmount, check.
+
+    Returns what was acknowledged, for a later look into the images.
+    """
     context.step("read back in the guest")
     report = client.verify()
-    devices = sorted({f["device"] for f in report.values()
-                      if "device" in f})
     client.close()
     calm = context.client("")
-    for device in devices:
+    for device in devices_of([report]):
         calm.volume(f"UMOUNT {device}")
         calm.volume(f"FSCK {device}")
     calm.close()
-    look_into(context, pair, report, calm=True)
+    return report
 
 
-def look_into(context: Context, pair: Pair, report: volumes.Report,
+def devices_of(reports: List[volumes.Report]) -> List[str]:
+    """The disks with a file system that these loads were on."""
+    return sorted({figures["device"] for report in reports
+                   for name, figures in report.items()
+                   if "device" in figures and "blocks" not in name})
+
+
+def look_into(context: Context, pair: Pair, reports: List[volumes.Report],
               calm: bool) -> None:
-    """Kill the survivor and look into its image.
+    """Kill the survivor and look into its images.
 
-    calm: the file system was unmounted; else the power failed, and the
+    calm: the file systems were unmounted; else the power failed, and the
     journal comes first.
     """
     survivor = survivor_of(pair)
@@ -79,21 +100,38 @@ def look_into(context: Context, pair: Pair, report: volumes.Report,
     if calm:
         pair.disk.settle(survivor.qmp)
     survivor.kill()
-    context.step(f"look into the {side}'s image")
-    files = open_image(context, pair, side)
-    if not calm:
-        files.recover()
-    files.check()
-    found = volumes.check(files, report, "vda", context.run_dir)
-    files.close()
-    context.step(f"found {found}")
+    for device in devices_of(reports):
+        files = open_image(context, pair, side, device)
+        if not calm:
+            files.recover()
+        files.check()
+        found = [volumes.check(files, report, device, context.run_dir)
+                 for report in reports]
+        files.close()
+        context.step(f"the {side}'s {device} holds " + ", ".join(
+            text for text in found if text))
 
 
-def open_image(context: Context, pair: Pair, side: str) -> images.FileSystem:
+def open_image(context: Context, pair: Pair, side: str,
+               device: str = "vda") -> images.FileSystem:
     """The file system of an image whose QEMU has ended."""
     return images.FileSystem(tool(pair.binary, "qemu-img"),
-                             pair.disk.image(side),
+                             pair.disk.image(side, disk_index(device)),
                              os.path.join(context.run_dir, "look.raw"))
+
+
+def disk_index(device: str) -> int:
+    """vda is the first, 0."""
+    return ord(device[-1]) - ord("a")
+
+
+def compare_images(context: Context, pair: Pair) -> None:
+    """Both sides hold the same bytes; the guest must not be writing."""
+    for index in range(pair.config.disk_options.count):
+        images.compare(tool(pair.binary, "qemu-img"),
+                       pair.disk.image("primary", index),
+                       pair.disk.image("secondary", index))
+    context.step("the images are equal")
 
 
 def one_kill(context: Context, kind: str, side: str, seed: int) -> None:

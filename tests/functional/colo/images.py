@@ -3,7 +3,7 @@
 
 Nothing is mounted and no root is needed: e2fsprogs works on files.  An image
 is named as qemu-img takes it: a path, or `json:{...}` for a chain.  QEMU must
-have ended before its image is looked into.
+have ended before a file system is looked into.
 """
 
 import json
@@ -56,13 +56,14 @@ def create(qemu_img: str, paths: List[str], kind: str, size_mib: int,
 def compare(qemu_img: str, one: str, other: str) -> None:
     """Raise unless both have the same size and the same bytes.
 
+    A QEMU may still have them open, if all is flushed and it writes nothing.
     Large images are copied to the working directory if they differ.
     """
     sizes = [_size(qemu_img, image) for image in (one, other)]
     if sizes[0] != sizes[1]:
         raise AssertionError(f"{one} has {sizes[0]} bytes, {other} has "
                              f"{sizes[1]}")
-    done = subprocess.run([qemu_img, "compare", one, other], text=True,
+    done = subprocess.run([qemu_img, "compare", "-U", one, other], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False, preexec_fn=procs.die_with_parent)
     if done.returncode == 0:
@@ -76,7 +77,7 @@ def _difference(qemu_img: str, one: str, other: str) -> str:
     """Words for the first difference, and how many there are."""
     copies = [f"compare-{number}.raw" for number in (1, 2)]
     for image, copy in zip((one, other), copies):
-        procs.run([qemu_img, "convert", "-O", "raw", image, copy])
+        procs.run([qemu_img, "convert", "-U", "-O", "raw", image, copy])
     first, count, start = "no difference", 0, 0
     with open(copies[0], "rb") as left, open(copies[1], "rb") as right:
         while True:
@@ -102,7 +103,7 @@ def _words(start: int, left: bytes, right: bytes) -> str:
 
 
 def _size(qemu_img: str, image: str) -> int:
-    text = procs.run([qemu_img, "info", "--output=json", image])
+    text = procs.run([qemu_img, "info", "-U", "--output=json", image])
     return int(json.loads(text)["virtual-size"])
 
 

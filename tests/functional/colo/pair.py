@@ -18,7 +18,7 @@ import socket
 import time
 from typing import Any, Dict, List, Optional
 
-from . import disk, netns, procs, proxy, status, vm
+from . import disk, disk_symmetric, netns, procs, proxy, status, vm
 
 MIGRATE_PORT = 9998
 DISK_DEVICE = disk.DEFAULT_DEVICE
@@ -35,7 +35,7 @@ class Config:
     form: str = "chardev"               # of colo-compare: chardev or direct
     relayed: bool = False               # a relay between (direct form)
     delay_ms: int = 1000                # x-checkpoint-delay
-    disk: str = "none"                  # none, readonly or replicated
+    disk: str = "none"                  # see make_disk()
     disk_device: str = DISK_DEVICE
     disk_options: DiskOptions = dataclasses.field(
         default_factory=DiskOptions)
@@ -46,6 +46,18 @@ class Config:
     extra_primary: List[str] = dataclasses.field(default_factory=list)
     extra_secondary: List[str] = dataclasses.field(default_factory=list)
     proxy_at_start: bool = False        # filters on the command line
+
+
+def make_disk(config: Config, binary: str, run_dir: str) -> disk.NoDisk:
+    """The disk of the kind that `config.disk` names."""
+    device, options = config.disk_device, config.disk_options
+    if config.disk == "none":
+        return disk.NoDisk()
+    if config.disk == "readonly":
+        return disk.ReadonlyDisk(run_dir, device)
+    made = {"replicated": disk.ReplicatedDisk,
+            "symmetric": disk_symmetric.SymmetricDisk}[config.disk]
+    return made(run_dir, device, disk.tool(binary, "qemu-img"), options)
 
 
 class Pair:
@@ -59,8 +71,7 @@ class Pair:
         self.net = net
         self.config = config
         self.machines: List[vm.VM] = []
-        self.disk = disk.make(config.disk, binary, run_dir,
-                              config.disk_device, config.disk_options)
+        self.disk = make_disk(config, binary, run_dir)
         self.proxy = proxy.make(config.form, run_dir, config.chardev,
                                 config.spec.has_vnet_header(),
                                 config.relayed)
@@ -251,12 +262,12 @@ class Pair:
     def reprotect(self, name: str) -> None:
         """Give the survivor, which runs alone, a new secondary.
 
-        Without a replicated disk, as the network half of the documentation
-        has it; the survivor becomes or stays the primary.
+        The survivor becomes or stays the primary.
         """
         assert self.disk.can_reprotect, "needs a disk copy first"
         if not self.p.alive():
             self.p = self.secondary()
+            self.disk.promote()
             if self.config.network:
                 self.proxy.promote(self.p.qmp)
                 self._before = "rew0"
@@ -273,5 +284,6 @@ class Pair:
         """End both sides."""
         for machine in self.machines:
             machine.close()
+        self.disk.close()
         if self._fd is not None:
             self._fd.close()

@@ -4,7 +4,8 @@
 A workload has several *lanes*: connections with a thread of the guest behind
 each, so that writes of different lanes meet on the disk.  A lane counts from
 1; number n is acknowledged once it is on the disk.  `name:vdb` works on that
-disk instead of vda; both must carry a file system, `bare` a blank disk.
+disk instead of vda, `name:vda:x` on files and rows of its own, so that a load
+can come after another one on the same disk.
 """
 
 import select
@@ -67,10 +68,11 @@ class Lanes(Workload):
 
     def __init__(self, label: str, address: str, pause_s: float) -> None:
         super().__init__(label, address, pause_s)
-        self.device = label.partition(":")[2] or DEVICE
+        _, device, tag = (label + "::").split(":")[:3]
+        self.device = device or DEVICE
         self.lanes: List[Lane] = []
         for number in range(self.lanes_count):
-            lane = Lane(address, f"{self.kind}-{number}")
+            lane = Lane(address, f"{self.kind}{tag}-{number}")
             self.lanes.append(lane)
             self.open(lane)
 
@@ -174,6 +176,46 @@ class DatabaseWal(Database):
     journal = "wal"
 
 
+class Blocks(Lanes):
+    """4 KiB writes anywhere on a bare disk, each durable, in batches."""
+
+    kind = "blocks"
+    lanes_count = 1
+    words = "random"
+    batch_count = 64
+    block_bytes = 4096
+
+    def open(self, lane: Lane) -> None:
+        """The disk has no file system."""
+
+    def request(self, lane: Lane, number: int) -> str:
+        return f"WRITE {self.device} {self.words} {number} {self.batch_count}"
+
+    def acknowledge(self, lane: Lane) -> None:
+        answer = lane.receive()
+        if answer != f"OK {self.batch_count}":
+            raise Broken(f"{self.kind}: '{answer}'")
+        with self.lock:
+            lane.acknowledged += 1
+
+    def step(self) -> int:
+        return super().step() * self.batch_count * self.block_bytes
+
+    def check(self, lane: Lane) -> str:
+        """The last batch; earlier ones it may have overwritten."""
+        return (f"READ {self.device} {self.words} {lane.acknowledged} "
+                f"{self.batch_count}")
+
+
+class BigBlocks(Blocks):
+    """1 MiB writes from the start of a bare disk, durable as a batch."""
+
+    kind = "bigblocks"
+    words = "sequential"
+    batch_count = 16
+    block_bytes = 1 << 20
+
+
 def command(address: str, line: str) -> str:
     """One command for the volume service; its answer."""
     with socket.create_connection((address, PORT), ANSWER_LIMIT_S) as sock:
@@ -181,4 +223,4 @@ def command(address: str, line: str) -> str:
         return sock.makefile("rb").readline().decode().strip()
 
 
-KINDS = (Records, Database, DatabaseWal)
+KINDS = (Records, Database, DatabaseWal, Blocks, BigBlocks)

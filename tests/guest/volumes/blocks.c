@@ -8,6 +8,7 @@
  *   WRITE dev sequential seed count  1 MiB each, one behind the other from
  *                                    the start, and again; on the medium at
  *                                    the end
+ *   READ dev random|sequential seed count    what such a WRITE left, compared
  *   DISCARD dev offset size          the blocks are no longer needed; bytes
  *
  * Content follows from seed and place alone.
@@ -55,58 +56,93 @@ static void stamp(uint64_t *block, uint64_t seed, uint64_t offset)
     block[1] = offset;
 }
 
-static const char *write_all(int fd, bool is_random, uint64_t seed,
-                             uint64_t count, uint64_t disk_size)
-{
-    size_t size = is_random ? RANDOM_BYTES : SEQUENTIAL_BYTES;
-    uint64_t *block = aligned_alloc(ALIGN_BYTES, size);
-    uint64_t places_count = disk_size / size;
-    const char *problem = NULL;
-    uint64_t state = seed;
+/* What a command is about. */
+typedef struct Job {
+    int fd;
+    bool writes;
+    bool is_random;
+    uint64_t seed;
+    uint64_t count;
+    uint64_t disk_size;
+} Job;
 
-    if (!block || !places_count) {
-        free(block);
+static const char *do_block(const Job *job, const uint64_t *block,
+                            uint64_t *found, size_t size, uint64_t offset)
+{
+    if (job->writes) {
+        return pwrite(job->fd, block, size, offset) == (ssize_t)size
+               ? NULL : failure("pwrite");
+    }
+    if (pread(job->fd, found, size, offset) != (ssize_t)size) {
+        return failure("pread");
+    }
+    return memcmp(block, found, size)
+           ? "the disk does not hold what was written" : NULL;
+}
+
+static const char *do_blocks(const Job *job, uint64_t *block, uint64_t *found)
+{
+    size_t size = job->is_random ? RANDOM_BYTES : SEQUENTIAL_BYTES;
+    uint64_t places_count = job->disk_size / size;
+    const char *problem = NULL;
+    uint64_t state = job->seed;
+
+    if (!block || !found || !places_count) {
         return "no memory, or the disk is too small";
     }
     for (size_t i = 0; i < size / sizeof(*block); i++) {
         block[i] = next_word(&state);
     }
-    for (uint64_t i = 0; i < count && !problem; i++) {
-        uint64_t place = is_random ? next_word(&state) : i;
+    for (uint64_t i = 0; i < job->count && !problem; i++) {
+        uint64_t place = job->is_random ? next_word(&state) : i;
         uint64_t offset = place % places_count * size;
 
-        stamp(block, seed, offset);
-        if (pwrite(fd, block, size, offset) != (ssize_t)size) {
-            problem = failure("pwrite");
-        }
+        stamp(block, job->seed, offset);
+        problem = do_block(job, block, found, size, offset);
     }
-    if (!problem && fdatasync(fd)) {
+    if (!problem && job->writes && fdatasync(job->fd)) {
         problem = failure("fdatasync");
     }
-    free(block);
     return problem;
+}
+
+static void run_job(Session *session, char **words, bool writes)
+{
+    Job job = {
+        .writes = writes,
+        .is_random = !strcmp(words[1], "random"),
+        .seed = number_of(words[2]),
+        .count = number_of(words[3]),
+    };
+    const char *problem;
+    uint64_t *blocks;
+
+    if (!job.count || (!job.is_random && strcmp(words[1], "sequential"))) {
+        answer(session, "ERR random or sequential, seed, count");
+        return;
+    }
+    job.fd = open_disk(words[0], job.is_random ? O_DSYNC : 0,
+                       &job.disk_size);
+    if (job.fd < 0) {
+        answer(session, "ERR %s", failure(words[0]));
+        return;
+    }
+    blocks = aligned_alloc(ALIGN_BYTES, 2 * SEQUENTIAL_BYTES);
+    problem = do_blocks(&job, blocks, blocks ? blocks + SEQUENTIAL_BYTES /
+                        sizeof(*blocks) : NULL);
+    free(blocks);
+    close(job.fd);
+    answer_number(session, problem, job.count);
 }
 
 void command_write(Session *session, char **words)
 {
-    bool is_random = !strcmp(words[1], "random");
-    uint64_t count = number_of(words[3]);
-    const char *problem;
-    uint64_t size;
-    int fd;
+    run_job(session, words, true);
+}
 
-    if (!count || (!is_random && strcmp(words[1], "sequential"))) {
-        answer(session, "ERR random or sequential, seed, count");
-        return;
-    }
-    fd = open_disk(words[0], is_random ? O_DSYNC : 0, &size);
-    if (fd < 0) {
-        answer(session, "ERR %s", failure(words[0]));
-        return;
-    }
-    problem = write_all(fd, is_random, number_of(words[2]), count, size);
-    close(fd);
-    answer_number(session, problem, count);
+void command_read(Session *session, char **words)
+{
+    run_job(session, words, false);
 }
 
 void command_discard(Session *session, char **words)

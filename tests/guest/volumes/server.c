@@ -51,6 +51,7 @@ static const Command commands[] = {
     { "COMMIT", 2, "CLIENT NUMBER", command_commit },
     { "AUDIT", 2, "CLIENT LAST", command_audit },
     { "WRITE", 4, "DEVICE random|sequential SEED COUNT", command_write },
+    { "READ", 4, "DEVICE random|sequential SEED COUNT", command_read },
     { "DISCARD", 3, "DEVICE OFFSET SIZE", command_discard },
 };
 

@@ -69,6 +69,7 @@ void database_close(Database *database);
 
 /* blocks.c */
 void command_write(Session *session, char **words);
+void command_read(Session *session, char **words);
 void command_discard(Session *session, char **words);
 
 #endif

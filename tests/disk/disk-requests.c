@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests in a world around the disk, done as the contract of the core says,
+ * and what they mean to the oracle.
+ */
+#include <string.h>
+#include "disk-world-int.h"
+
+static const uint8_t *noise_of(DiskWorld *w, uint32_t noise)
+{
+    return w->noise + noise;
+}
+
+/* Contents that no other write has at this place, as good as never. */
+static uint32_t new_noise(DiskWorld *w)
+{
+    return choose(w, 65536);
+}
+
+static void cover(DiskWorld *w, const ColoPiece *p, uint8_t by)
+{
+    memset(newest_epoch(w)->covered + p->offset / w->grain, by,
+           p->size / w->grain);
+}
+
+/* In undo, what nothing has covered so far. */
+static void cover_undo(DiskWorld *w, const ColoPiece *p)
+{
+    uint8_t *covered = newest_epoch(w)->covered;
+    uint64_t i;
+
+    for (i = p->offset / w->grain; i < (p->offset + p->size) / w->grain; i++) {
+        if (covered[i] == BY_NONE) {
+            covered[i] = BY_UNDO;
+        }
+    }
+}
+
+static void put(DiskWorld *w, uint64_t where, const uint8_t *data,
+                uint64_t size)
+{
+    uint8_t *to = world_place(w, where, size);
+
+    if (to) {
+        memcpy(to, data, size);
+    }
+}
+
+static void check_piece(DiskWorld *w, const ColoPiece *p, uint64_t offset,
+                        uint64_t size)
+{
+    world_must(w, p->offset == offset && p->size > 0 && p->size <= size,
+               "piece");
+}
+
+/* ---------------------------------------------------------------- read */
+
+static const uint8_t *view_of(DiskWorld *w)
+{
+    return w->epoch_count > 0 && w->stage != COLO_DISK_ALONE
+           ? w->epochs[0].view : w->image;
+}
+
+void world_read(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    const uint8_t *view = view_of(w), *seen;
+
+    while (size > 0 && !w->failed) {
+        ColoPiece p;
+
+        core_read_at(w, offset, size, &p);
+        check_piece(w, &p, offset, size);
+        world_must(w, !p.is_new, "piece");
+        seen = p.in_store ? world_place(w, p.where, p.size)
+                          : w->parent + p.offset;
+        if (w->failed) {
+            return;
+        }
+        world_must(w, memcmp(seen, view + offset, p.size) == 0, "guest-view");
+        offset += p.size;
+        size -= p.size;
+    }
+}
+
+/* ----------------------------------------------------------- on the way */
+
+static bool overlap(const ColoPiece *p, uint64_t offset, uint64_t size)
+{
+    return p->offset < offset + size && offset < p->offset + p->size;
+}
+
+static void end_own(DiskWorld *w, const Late *l)
+{
+    Epoch *e = newest_epoch(w);
+    const ColoPiece *p = &l->piece;
+
+    if (!l->is_put) {
+        put(w, p->where, noise_of(w, l->noise), p->size);
+    }
+    core_wrote(w, p);
+    memcpy(e->view + p->offset, noise_of(w, l->noise), p->size);
+    cover(w, p, BY_OWN);
+}
+
+/* What was to be saved is; then the peer may write, unless all is lost. */
+static void end_peer(DiskWorld *w, const Late *l)
+{
+    const ColoPiece *p = &l->piece;
+
+    if (!l->is_put) {
+        put(w, p->where, w->parent + p->offset, p->size);
+    }
+    colo_disk_saved(w->disk, p);
+    cover_undo(w, p);
+    if (w->stage != COLO_DISK_BROKEN) {
+        memcpy(w->parent + p->offset, noise_of(w, l->noise), p->size);
+        memcpy(w->image + p->offset, noise_of(w, l->noise), p->size);
+    }
+}
+
+static void end_late(DiskWorld *w, guint i)
+{
+    const Late l = g_array_index(w->late, Late, i);
+
+    g_array_remove_index_fast(w->late, i);
+    if (choose(w, 6) == 0) {
+        colo_disk_abandon(w->disk, &l.piece);
+        w->count->given_up++;
+    } else if (l.own) {
+        end_own(w, &l);
+    } else {
+        end_peer(w, &l);
+    }
+}
+
+void world_settle(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    guint i = w->late->len;
+
+    while (i-- > 0 && !w->failed) {
+        if (overlap(&g_array_index(w->late, Late, i).piece, offset, size)) {
+            end_late(w, i);
+        }
+    }
+}
+
+/* The request stays on its way; it was given new room. */
+static bool stays(DiskWorld *w, const ColoPiece *p, bool own, bool is_fresh,
+                  uint32_t noise)
+{
+    Late l = { *p, own, false, noise };
+
+    if (w->late->len >= 4 || choose(w, 8) > 0) {
+        return false;
+    }
+    /* over an undo the data would be seen */
+    if (own && is_fresh && choose(w, 2)) {
+        put(w, p->where, noise_of(w, noise), p->size);
+        l.is_put = true;
+    }
+    g_array_append_val(w->late, l);
+    w->count->late++;
+    return true;
+}
+
+/* -------------------------------------------------------------- writes */
+
+/* One piece; false: the rest of the request does not come. */
+static bool own_piece(DiskWorld *w, const ColoPiece *p)
+{
+    Late l = { *p, true, false, new_noise(w) };
+
+    if (p->is_new) {
+        bool is_fresh = covered_by(w, p) == BY_NONE;
+
+        world_note(w, p, is_fresh);
+        if (w->failed || stays(w, p, true, is_fresh, l.noise)) {
+            return false;
+        }
+    }
+    if (p->in_store) {
+        end_own(w, &l);
+    } else {
+        memcpy(w->parent + p->offset, noise_of(w, l.noise), p->size);
+        core_wrote(w, p);
+        if (w->stage == COLO_DISK_RUNNING) {
+            /* wrong, but the oracle has to find it */
+            memcpy(newest_epoch(w)->view + p->offset, noise_of(w, l.noise),
+                   p->size);
+            cover(w, p, BY_OWN);
+            return true;
+        }
+        memcpy(w->image + p->offset, noise_of(w, l.noise), p->size);
+        if (w->stage == COLO_DISK_MERGING) {
+            memcpy(newest_epoch(w)->view + p->offset, noise_of(w, l.noise),
+                   p->size);
+            cover(w, p, BY_NONE);
+        }
+    }
+    return true;
+}
+
+void world_own(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    world_settle(w, offset, size);
+    while (size > 0 && !w->failed) {
+        ColoPiece p;
+
+        core_write_at(w, offset, size, &p);
+        check_piece(w, &p, offset, size);
+        world_must(w, w->stage == COLO_DISK_RUNNING ||
+                      (!p.in_store && p.size == size), "piece");
+        if (w->failed || !own_piece(w, &p)) {
+            return;
+        }
+        w->count->bytes += p.size;
+        offset += p.size;
+        size -= p.size;
+    }
+}
+
+/* Save what has to be; false: the peer's write does not come to its end. */
+static bool save(DiskWorld *w, uint32_t offset, uint32_t size, uint32_t noise)
+{
+    uint64_t from = offset;
+    ColoPiece p;
+
+    while (core_undo_at(w, offset, size, &p)) {
+        world_must(w, p.offset >= from && p.size > 0 && p.in_store &&
+                      p.is_new && p.offset + p.size <= offset + size,
+                   "piece");
+        world_must(w, covered_by(w, &p) == BY_NONE, "place");
+        world_note(w, &p, true);
+        if (w->failed || stays(w, &p, false, true, noise + p.offset -
+                               offset)) {
+            return false;
+        }
+        put(w, p.where, w->parent + p.offset, p.size);
+        colo_disk_saved(w->disk, &p);
+        cover_undo(w, &p);
+        from = p.offset + p.size;
+    }
+    return true;
+}
+
+void world_peer(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    const ColoPiece whole = { .offset = offset, .size = size };
+    uint32_t noise = new_noise(w);
+
+    world_settle(w, offset, size);
+    if (w->stage != COLO_DISK_OFF) {
+        if (w->failed || !save(w, offset, size, noise)) {
+            return;
+        }
+        cover_undo(w, &whole);
+    }
+    memcpy(w->parent + offset, noise_of(w, noise), size);
+    memcpy(w->image + offset, noise_of(w, noise), size);
+    w->count->bytes += size;
+}
+
+/* A write behind the end of the disk that is given up. */
+void world_waste(DiskWorld *w, uint32_t size)
+{
+    ColoPiece p;
+
+    colo_disk_write_at(w->disk, w->bytes, size, &p);
+    world_must(w, p.in_store && p.is_new, "piece");
+    if (!w->failed) {
+        world_note(w, &p, true);
+        colo_disk_abandon(w->disk, &p);
+    }
+}
+
+/* --------------------------------------------------------------- merge */
+
+void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max)
+{
+    Epoch *e = newest_epoch(w);
+    const uint8_t *data;
+    ColoPiece p;
+
+    if (!core_merge_at(w, offset, size_max, &p)) {
+        w->stage = COLO_DISK_ALONE;
+        w->count->merges++;
+        /* it is the guest's disk now */
+        world_must(w, memcmp(w->parent, e->view, w->bytes) == 0, "parent");
+        world_check(w);
+        return;
+    }
+    world_must(w, p.in_store && p.size > 0 && p.size <= size_max &&
+                  p.offset + p.size <= w->bytes, "piece");
+    data = world_place(w, p.where, p.size);
+    if (!data) {
+        return;
+    }
+    if (!broken_now(w, BREAK_MERGE_SKIP)) {
+        memcpy(w->parent + p.offset, data, p.size);
+    }
+    colo_disk_merged(w->disk, &p);
+    memcpy(w->image + p.offset, e->view + p.offset, p.size);
+    cover(w, &p, BY_NONE);
+}

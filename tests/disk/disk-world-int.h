@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inside of a world around the disk; see disk-world.h.
+ */
+#ifndef COLO_DISK_WORLD_INT_H
+#define COLO_DISK_WORLD_INT_H
+
+#include "disk-world.h"
+
+/* What covers a byte. */
+enum { BY_NONE, BY_OWN, BY_UNDO };
+
+/* A chunk as it was when it was first seen. */
+typedef struct Known {
+    uint64_t number, slot;
+    bool spilled;
+    uint8_t *bytes;
+    uint32_t used;             /* bytes given away */
+} Known;
+
+typedef struct Epoch {
+    uint8_t *view;             /* what its guest must see */
+    uint8_t *covered;          /* BY_ of each grain */
+    GArray *chunks;            /* of Known */
+} Epoch;
+
+/* A piece whose request is on its way. */
+typedef struct Late {
+    ColoPiece piece;
+    bool own;
+    bool is_put;               /* its data is in its place */
+    uint32_t noise;
+} Late;
+
+struct DiskWorld {
+    Choices *choices;
+    Breakage breakage;
+    bool trace;
+    WorldCount *count;
+    const char *failed;        /* the first property that did not hold */
+
+    ColoDisk *disk;
+    uint32_t bytes;            /* of the disk */
+    uint32_t unit;             /* of requests */
+    uint32_t grain;            /* what the oracle tells apart */
+    uint64_t memory_max;       /* chunks */
+    uint32_t patience;         /* how long an epoch lasts */
+    uint8_t *parent;
+    GPtrArray *slots;          /* the spill file */
+    GArray *late;              /* of Late */
+    GPtrArray *dropped;        /* of ColoDropped, not yet freed */
+    const uint8_t *noise;      /* contents of writes */
+
+    /* what the oracle says */
+    ColoDiskStage stage;
+    uint8_t *image;            /* what the parent must have */
+    Epoch epochs[2];
+    unsigned epoch_count;
+};
+
+static inline uint32_t choose(DiskWorld *w, uint32_t n)
+{
+    return w->choices->below(w->choices, n);
+}
+
+static inline Epoch *newest_epoch(DiskWorld *w)
+{
+    return &w->epochs[w->epoch_count - 1];
+}
+
+static inline uint32_t grains(const DiskWorld *w)
+{
+    return w->bytes / w->grain;
+}
+
+/* What covers the beginning of @p, in the newest epoch. */
+static inline uint8_t covered_by(DiskWorld *w, const ColoPiece *p)
+{
+    return newest_epoch(w)->covered[p->offset / w->grain];
+}
+
+/* Remember the first property that does not hold. */
+void world_must(DiskWorld *w, bool good, const char *property);
+
+/* ------------------------------------------------------------ the store */
+
+/* A piece of @size bytes has been given at @where: new room, or old. */
+void world_note(DiskWorld *w, const ColoPiece *p, bool is_fresh);
+/* The @size bytes at @where; NULL: there is no such chunk. */
+uint8_t *world_place(DiskWorld *w, uint64_t where, uint64_t size);
+void epoch_open(DiskWorld *w);
+void epoch_drop(DiskWorld *w);
+void epoch_join(DiskWorld *w);
+
+/* ------------------------------------------------------------- requests */
+
+void world_read(DiskWorld *w, uint32_t offset, uint32_t size);
+void world_own(DiskWorld *w, uint32_t offset, uint32_t size);
+void world_peer(DiskWorld *w, uint32_t offset, uint32_t size);
+void world_waste(DiskWorld *w, uint32_t size);
+void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max);
+/* End those on their way that overlap, or any. */
+void world_settle(DiskWorld *w, uint32_t offset, uint32_t size);
+
+/* Everything at once. */
+void world_check(DiskWorld *w);
+
+/* --------------------------- the core, or what a breakage makes of it */
+
+bool broken_now(DiskWorld *w, Breakage b);
+void core_read_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p);
+void core_write_at(DiskWorld *w, uint64_t offset, uint64_t size,
+                   ColoPiece *p);
+void core_wrote(DiskWorld *w, const ColoPiece *p);
+bool core_undo_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p);
+bool core_merge_at(DiskWorld *w, uint64_t offset, uint64_t size_max,
+                   ColoPiece *p);
+ColoDiskChunk core_chunk(DiskWorld *w, uint64_t where);
+void core_enter(DiskWorld *w);
+void core_roll_back(DiskWorld *w);
+void core_counts(DiskWorld *w, ColoDiskCounts *counts);
+void core_foreach(DiskWorld *w,
+                  void (*fn)(uint64_t offset, uint64_t size, void *opaque),
+                  void *opaque);
+
+#endif
