@@ -47,16 +47,26 @@ void colo_buffer_enter(ColoBuffer *b);
 void colo_buffer_roll_back(ColoBuffer *b);
 /*
  * The pair has ended. @survivor: own and undo are merged into the parent in
- * the background, @merged (may be NULL) is called in the main thread when
- * that has ended with 0 or -errno; before it returns @differs is called for
- * each run that differs from the peer's disk. Not survivor: all is dropped.
- * Never fails when not active.
+ * the background, @merged (may be NULL) is called in the main thread: with
+ * -errno once if something cannot be merged, which is tried again and again,
+ * and with 0 when all is in the parent and durable. Before end() returns,
+ * @differs is called for each run that differs from the peer's disk. Not
+ * survivor: all is dropped. Never fails when not active. Guest stopped or not.
+ * May free @b, if the pair was the last user of its node.
  */
 bool colo_buffer_end(ColoBuffer *b, bool survivor,
                      void (*differs)(void *opaque, int64_t offset,
                                      int64_t bytes),
                      void (*merged)(void *opaque, int ret),
                      void *opaque, Error **errp);
+/* Between these the merge does nothing. Main thread. */
+void colo_buffer_drained_begin(ColoBuffer *b);
+void colo_buffer_drained_end(ColoBuffer *b);
+/*
+ * What the replication node may do to the parent, and lets others do, as far
+ * as a pair or a takeover changes that. From its .bdrv_child_perm.
+ */
+void colo_buffer_perm(ColoBuffer *b, uint64_t *perm, uint64_t *shared);
 ColoDiskBufferInfo *colo_buffer_info(ColoBuffer *b);
 /* The peer writes these bytes of the parent; called before it does. */
 void colo_buffer_on_peer_write(ColoBuffer *b,

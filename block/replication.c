@@ -233,6 +233,27 @@ static void replication_child_perm(BlockDriverState *bs, BdrvChild *c,
     }
     *nperm |= perm & BLK_PERM_RESIZE;
     *nshared = BLK_PERM_ALL & ~BLK_PERM_RESIZE;
+    if (s->buffer && c == s->parent) {
+        colo_buffer_perm(s->buffer, nperm, nshared);
+    }
+}
+
+static void replication_drain_begin(BlockDriverState *bs)
+{
+    BDRVReplicationState *s = bs->opaque;
+
+    if (s->buffer) {
+        colo_buffer_drained_begin(s->buffer);
+    }
+}
+
+static void replication_drain_end(BlockDriverState *bs)
+{
+    BDRVReplicationState *s = bs->opaque;
+
+    if (s->buffer) {
+        colo_buffer_drained_end(s->buffer);
+    }
 }
 
 /* -------------------------------------------------------------- session */
@@ -653,6 +674,8 @@ static BlockDriver bdrv_replication = {
     .bdrv_open = replication_open,
     .bdrv_close = replication_close,
     .bdrv_child_perm = replication_child_perm,
+    .bdrv_drain_begin = replication_drain_begin,
+    .bdrv_drain_end = replication_drain_end,
     .bdrv_co_getlength = replication_co_getlength,
     .bdrv_co_truncate = replication_co_truncate,
     .bdrv_co_preadv_part = replication_co_preadv_part,

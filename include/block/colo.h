@@ -63,6 +63,12 @@ void colo_disks_failed(void);
 /* Who is to be told; NULL: nobody. */
 void colo_disks_on_failed(void (*fn)(void));
 
+/*
+ * Where an export of @bs has to be attached: above the ingress if @bs is the
+ * disk of a secondary (block/colo-ingress.c), else @bs. Main thread.
+ */
+BlockDriverState *colo_ingress_above(BlockDriverState *bs);
+
 /* ----------------------------------------------- driven by the session */
 
 /* Begins all or none. */

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO: one disk of the secondary, as the files that carry it out see it.
+ *
+ *   colo-buffer.c    the pair: begin, cut, enter, roll back, end
+ *   colo-guest-io.c  requests of the guest
+ *   colo-ingress.c   requests of the peer, and the node they come through
+ *   colo-memory.c    memory of the store; what a checkpoint drops is freed
+ *   colo-spill.c     the spill file
+ *   colo-merge.c     own and undo move into the parent after a takeover
+ *
+ * Requests come in any thread, many at a time. Three lists keep them apart:
+ *
+ *   writers   own writes, peers that save what they overwrite, pieces being
+ *             merged: no two that overlap at the same time, since each of
+ *             them looks at the maps, moves data and then changes the maps
+ *   peers     writes of the peer, whole: in the order in which they came
+ *   readers   reads of the guest. The peer's data goes to the parent when
+ *             those that may still look at the old data there are done
+ *
+ * A request takes its turn in them in the order peers, writers; a reader waits
+ * for nobody; so nobody waits in a circle. What changes the stage keeps the
+ * guest's requests out by draining the node, and those of the peer by the
+ * gate: draining the ingress would wait for the peer's connection as well,
+ * which may have ended in the middle of a request.
+ */
+#ifndef BLOCK_COLO_BUFFER_INT_H
+#define BLOCK_COLO_BUFFER_INT_H
+
+#include "block/block.h"
+#include "block/reqlist.h"
+#include "colo-buffer.h"
+#include "colo/disk.h"
+#include "qemu/coroutine.h"
+#include "qemu/ratelimit.h"
+#include "qemu/thread.h"
+
+typedef struct ColoMerge {
+    Coroutine *co;             /* main loop; NULL: none */
+    QemuCoSleep sleep;
+    QEMUBH *told_bh;           /* calls fn in the main loop */
+    void (*fn)(void *opaque, int ret);
+    void *opaque;
+    int ret;                   /* what fn is told */
+    RateLimit limit;
+    bool cancel;
+    bool paused;               /* yields until the drained section ends */
+} ColoMerge;
+
+/* A read of the guest. */
+typedef struct ColoReader {
+    BlockReq req;
+    uint64_t seq;              /* of its last look at the maps */
+} ColoReader;
+
+struct ColoBuffer {
+    /* never change */
+    BlockDriverState *bs;
+    ColoBufferOptions options;
+    char *spill_dir;
+    void (*peer_write)(void *opaque, int64_t offset, int64_t bytes);
+    void *peer_opaque;
+
+    /* main thread; what requests need of it changes while they are kept out */
+    BdrvChild *parent;
+    BlockDriverState *ingress; /* NULL: none */
+    bool paired;               /* from begin to end */
+    bool fenced;               /* has taken over: nobody else writes */
+    Error *blocker;
+    GPtrArray *blocked;        /* nodes that @blocker is set on */
+    unsigned quiesce_count;    /* the node is drained */
+    unsigned jobs;             /* workers that free what was dropped */
+    ColoMerge merge;
+
+    bool active;               /* atomic, see colo_buffer_is_active() */
+
+    QemuMutex lock;            /* what follows */
+    ColoDisk *disk;
+    BlockReqList writers;
+    BlockReqList peers;
+    BlockReqList readers;      /* of ColoReader */
+    uint64_t reader_seq;
+    bool gate_closed;
+    CoQueue gate_queue;
+    unsigned peer_count;       /* past the gate; also read atomically */
+    unsigned saving_count;     /* of these, not yet at the parent; likewise */
+    char *cause;               /* why BROKEN */
+    GPtrArray *idle;           /* chunks nobody uses */
+    bool no_next;              /* epoch, so none has to be kept */
+    uint64_t chunk_count;      /* in use, idle or about to be freed */
+    CoQueue chunk_queue;       /* waits for a job to return chunks */
+    uint64_t memory_peak;      /* bytes */
+    bool spill_used;
+    int spill_fd;              /* -1: none */
+
+    CoMutex spill_open;        /* before lock */
+};
+
+/* ----------------------------------------------------------- colo-memory */
+
+/* Where a piece lies. */
+typedef struct ColoPlace {
+    uint64_t offset;           /* bytes, on the disk */
+    uint64_t size;
+    bool is_zero;              /* nowhere: zeroes */
+    uint8_t *data;             /* NULL: in the spill file */
+    uint64_t spill_offset;     /* there */
+} ColoPlace;
+
+void colo_memory_init(ColoBuffer *b);
+/* Nothing is dropped or used any more. */
+void colo_memory_destroy(ColoBuffer *b);
+
+/* Of a piece that the maps have. Lock held. */
+void colo_memory_find(ColoBuffer *b, const ColoPiece *piece,
+                      ColoPlace *place);
+/*
+ * The same for a piece to be filled; it is given memory if it has none yet. 0
+ * or -ENOMEM. Lock held, and dropped while it waits.
+ */
+int coroutine_fn colo_memory_take(ColoBuffer *b, const ColoPiece *piece,
+                                  ColoPlace *place);
+/*
+ * Free @dropped in a worker; its chunks are kept for the next epoch, unless
+ * there is none. Main thread.
+ */
+void colo_memory_release(ColoBuffer *b, ColoDropped *dropped, bool is_last);
+
+/*
+ * Move a part of a request, which begins at @start on the disk, to its place
+ * or from it. @qiov NULL: zeroes. 0 or -errno.
+ */
+int coroutine_fn colo_place_put(ColoBuffer *b, const ColoPlace *place,
+                                QEMUIOVector *qiov, size_t qiov_offset,
+                                uint64_t start);
+int coroutine_fn colo_place_get(ColoBuffer *b, const ColoPlace *place,
+                                QEMUIOVector *qiov, size_t qiov_offset,
+                                uint64_t start);
+
+/* ------------------------------------------------------------ colo-spill */
+
+/* An unlinked file in @dir, or -errno. */
+int colo_spill_open(const char *dir, Error **errp);
+/* All @bytes of @qiov from @qiov_offset on; 0 or -errno. */
+int coroutine_fn colo_spill_co_rw(ColoBuffer *b, bool write, uint64_t offset,
+                                  uint64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset);
+
+/* ---------------------------------------------------------- colo-ingress */
+
+/* Everyone who may write to the parent goes through it from now on. */
+bool colo_ingress_insert(ColoBuffer *b, Error **errp);
+/* The graph is as before. */
+void colo_ingress_remove(ColoBuffer *b);
+/* It stays as long as somebody uses it, and lets nobody write any more. */
+void colo_ingress_fence(ColoBuffer *b);
+
+/* ------------------------------------------------------------ colo-merge */
+
+void colo_merge_init(ColoBuffer *b);
+void colo_merge_start(ColoBuffer *b, void (*merged)(void *opaque, int ret),
+                      void *opaque);
+/* Stops it where it is. */
+void colo_merge_destroy(ColoBuffer *b);
+
+/* ----------------------------------------------------------- colo-buffer */
+
+/* Own data could not be kept. Lock not held; any thread. */
+void colo_buffer_break(ColoBuffer *b, const char *what, int ret);
+/* Enter @req into @list, when nobody there overlaps it. Lock held. */
+void coroutine_fn colo_buffer_take_turn(ColoBuffer *b, BlockReqList *list,
+                                        BlockReq *req, uint64_t offset,
+                                        uint64_t bytes);
+
+#endif
