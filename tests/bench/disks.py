@@ -36,11 +36,6 @@ LOADS: Tuple[Tuple[str, str, float], ...] = (
 Figures = Dict[str, Any]
 
 
-def best_kind() -> str:
-    """The form that this source has."""
-    return "symmetric" if diskload.has_symmetric() else "replicated"
-
-
 def measure_writes(context: Context, prefix: str, out: Figures) -> None:
     """Both loads, one after the other."""
     for work, name, unit_bytes in LOADS:

@@ -21,7 +21,7 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from colo import netns, private, vm  # noqa: E402
+from colo import diskload, netns, private, vm  # noqa: E402
 import compare_alone  # noqa: E402
 import disks  # noqa: E402
 import picture  # noqa: E402
@@ -268,7 +268,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     parser.add_argument("--disk-kills", type=int, metavar="N",
                         help="only N kills at random moments under a "
                              "database, per side")
-    parser.add_argument("--disk-kind", default=disks.best_kind(),
+    parser.add_argument("--disk-kind", default=diskload.best_kind(),
                         choices=("replicated", "symmetric"))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
