@@ -7,8 +7,8 @@ PYTHON = /usr/bin/python3
 CHECK = scripts/check.sh
 
 .PHONY: help build demo check check-unit check-sim check-net check-fuzz \
-        check-disk check-tsan check-lint check-qtest check-functional fuzz \
-        bench series clean
+        check-disk check-tsan check-lint check-qtest check-functional \
+        check-libvirt fuzz bench series clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | \
@@ -51,6 +51,9 @@ check-qtest: ## QEMU without a guest: QMP, properties, error texts
 
 check-functional: ## real guests: protect, kill, fail over
 	@$(CHECK) functional
+
+check-libvirt: ## two libvirt daemons: one command protects a domain (root)
+	@$(CHECK) libvirt
 
 fuzz: ## fuzz for long: make fuzz [FUZZ_TIME_S=600]
 	@scripts/fuzz.sh $(FUZZ_TIME_S)

@@ -93,6 +93,7 @@ STAGES = {
               Command("step", ["tests/guest/build.sh", "--full"], 600)],
     "qtest": runner("tests/qtest/run.py", 900, (EMULATOR,)),
     "functional": runner("tests/functional/run.py", 2700, (EMULATOR, KERNEL)),
+    "libvirt": runner("tests/libvirt/run.py", 900, (EMULATOR, KERNEL)),
 }
 
 # Not part of the whole: the core has no threads, and this shows that its
@@ -101,7 +102,8 @@ EXTRA = {"tsan": core_stage("unit", 300, "core-tsan")
          + core_stage("sim", 600, "core-tsan")}
 
 # A stage asked for by name brings what it runs on.
-BRINGS = {"qtest": ["build"], "functional": ["build", "guest"]}
+BRINGS = {"qtest": ["build"], "functional": ["build", "guest"],
+          "libvirt": ["build", "guest"]}
 
 
 def count_tap(text):

@@ -21,8 +21,9 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from colo import netns, private, vm  # noqa: E402
+from colo import diskload, netns, private, vm  # noqa: E402
 import compare_alone  # noqa: E402
+import disks  # noqa: E402
 import picture  # noqa: E402
 import table  # noqa: E402
 
@@ -138,6 +139,33 @@ class Bench:
                          "gap-max-ms": max(gaps or [0])}
         return out
 
+    def disk(self) -> Dict[str, Any]:
+        """Writes of the guest, round by round, and a resync."""
+        kind = self.options.disk_kind
+        out: Dict[str, Any] = {"kind": kind, "rounds": []}
+        for number in range(1, self.options.rounds + 1):
+            figures = self.run(f"disk {number}: {kind}",
+                               {"kind": "disk-writes", "disk": kind})
+            out["rounds"] += [figures] if figures else []
+        if kind == "symmetric":
+            out["resync"] = self.run("disk: resync", {"kind": "disk-resync"})
+        return out
+
+    def disk_kills(self, count: int) -> Dict[str, Any]:
+        """Random kills under a database and records; what was whole."""
+        kind = self.options.disk_kind
+        out: Dict[str, Any] = {}
+        for side in ("primary", "secondary"):
+            whole = 0
+            for number in range(count):
+                seed = self.options.seed + number
+                figures = self.run(
+                    f"disk kill {number + 1} of {count}: {side}, seed {seed}",
+                    {"kind": "disk-kill", "disk": kind, "side": side,
+                     "seed": seed})
+                whole += int(figures.get("whole", 0)) if figures else 0
+            out[side] = {"kills": count, "whole": whole}
+        return out
 
     def streams(self, count: int) -> Dict[str, Any]:
         """Transfers with the primary killed in the middle; who is whole."""
@@ -173,6 +201,14 @@ def show(result: Dict[str, Any]) -> None:
     if result.get("mixed"):
         print("a minute of mixed TCP load: " + ", ".join(
             f"{value} {name}" for name, value in result["mixed"].items()))
+    if result.get("disk", {}).get("rounds"):
+        print(f"\nthe guest's disk, {result['disk']['kind']}:\n"
+              + disks.render(result["disk"]["rounds"]))
+    if result.get("disk", {}).get("resync"):
+        print("resync: " + json.dumps(result["disk"]["resync"]))
+    for side, figures in result.get("disk-kills", {}).items():
+        print(f"kills under a database, {side}: {figures['whole']} of "
+              f"{figures['kills']} whole")
     for side, figures in result.get("kills", {}).items():
         print(f"kills, {side}: {figures['survived']} of {figures['kills']} "
               f"survived, longest gap {figures['gap-max-ms']:.0f} ms, median "
@@ -227,6 +263,13 @@ def parse(argv: List[str]) -> argparse.Namespace:
                              "the middle")
     parser.add_argument("--mixed", action="store_true",
                         help="only a minute of mixed TCP load: mismatches")
+    parser.add_argument("--disk", action="store_true",
+                        help="only the guest's disk: writes, resync")
+    parser.add_argument("--disk-kills", type=int, metavar="N",
+                        help="only N kills at random moments under a "
+                             "database, per side")
+    parser.add_argument("--disk-kind", default=diskload.best_kind(),
+                        choices=("replicated", "symmetric"))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     options.binary = os.path.abspath(options.binary)
@@ -247,12 +290,17 @@ def measure_all(bench: Bench, options: argparse.Namespace,
                 result: Dict[str, Any]) -> None:
     """The parts that were asked for; without a wish, the usual ones."""
     usual = not (options.soak or options.kills or options.compare_alone or
-                 options.streams or options.mixed)
+                 options.streams or options.mixed or options.disk or
+                 options.disk_kills)
     if options.soak:
         result["soak"] = bench.run(f"soak, {options.soak} checkpoints",
                                    {"kind": "soak", "count": options.soak})
     if options.kills:
         result["kills"] = bench.kills(options.kills)
+    if options.disk_kills:
+        result["disk-kills"] = bench.disk_kills(options.disk_kills)
+    if usual or options.disk:
+        result["disk"] = bench.disk()
     if options.streams:
         result["streams"] = bench.streams(options.streams)
     if usual or options.mixed:

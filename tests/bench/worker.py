@@ -17,9 +17,10 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from colo import private, storm  # noqa: E402
+from colo import diskload, private, storm  # noqa: E402
 from colo.case import Context  # noqa: E402
 import compare_alone  # noqa: E402
+import disks  # noqa: E402
 import endurance  # noqa: E402
 import measure  # noqa: E402
 import streams  # noqa: E402
@@ -36,6 +37,13 @@ def do_job(context: Context, job: Dict[str, Any]) -> Dict[str, Any]:
         return {"gap-ms": storm.one_kill(context, job["side"], job["seed"])}
     if kind == "stream":
         return streams.stream(context, job["work"], job["seed"])
+    if kind == "disk-writes":
+        return disks.writes(context, job["disk"])
+    if kind == "disk-resync":
+        return disks.resync(context)
+    if kind == "disk-kill":
+        diskload.one_kill(context, job["disk"], job["side"], job["seed"])
+        return {"whole": 1}
     if kind == "mixed":
         return streams.mixed(context)
     plan = measure.Plan(**job["plan"])

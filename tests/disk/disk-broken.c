@@ -17,16 +17,33 @@ void core_read_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p)
         broken_now(w, BREAK_WRONG_PLACE)) {
         p->where++;
     }
+    if (p->is_zero && broken_now(w, BREAK_ZEROES)) {
+        p->is_zero = false;
+    }
+}
+
+static void maybe_to_parent(DiskWorld *w, ColoPiece *p)
+{
+    if ((p->in_store || p->is_zero) && broken_now(w, BREAK_OWN_TO_PARENT)) {
+        if (p->in_store) {
+            world_note(w, p, !has_room(w, p));
+        }
+        colo_disk_abandon(w->disk, p);
+        *p = (ColoPiece) { .offset = p->offset, .size = p->size };
+    }
 }
 
 void core_write_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p)
 {
     colo_disk_write_at(w->disk, offset, size, p);
-    if (p->in_store && broken_now(w, BREAK_OWN_TO_PARENT)) {
-        world_note(w, p, covered_by(w, p) == BY_NONE);
-        colo_disk_abandon(w->disk, p);
-        *p = (ColoPiece) { .offset = offset, .size = p->size };
-    }
+    maybe_to_parent(w, p);
+}
+
+void core_write_zero_at(DiskWorld *w, uint64_t offset, uint64_t size,
+                        ColoPiece *p)
+{
+    colo_disk_write_zero_at(w->disk, offset, size, p);
+    maybe_to_parent(w, p);
 }
 
 void core_wrote(DiskWorld *w, const ColoPiece *p)

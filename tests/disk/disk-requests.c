@@ -14,7 +14,7 @@ static const uint8_t *noise_of(DiskWorld *w, uint32_t noise)
 /* Contents that no other write has at this place, as good as never. */
 static uint32_t new_noise(DiskWorld *w)
 {
-    return choose(w, 65536);
+    return choose(w, NOISE_BEGINS);
 }
 
 static void cover(DiskWorld *w, const ColoPiece *p, uint8_t by)
@@ -24,14 +24,14 @@ static void cover(DiskWorld *w, const ColoPiece *p, uint8_t by)
 }
 
 /* In undo, what nothing has covered so far. */
-static void cover_undo(DiskWorld *w, const ColoPiece *p)
+static void cover_undo(DiskWorld *w, const ColoPiece *p, uint8_t by)
 {
     uint8_t *covered = newest_epoch(w)->covered;
     uint64_t i;
 
     for (i = p->offset / w->grain; i < (p->offset + p->size) / w->grain; i++) {
         if (covered[i] == BY_NONE) {
-            covered[i] = BY_UNDO;
+            covered[i] = by;
         }
     }
 }
@@ -70,9 +70,9 @@ void world_read(DiskWorld *w, uint32_t offset, uint32_t size)
 
         core_read_at(w, offset, size, &p);
         check_piece(w, &p, offset, size);
-        world_must(w, !p.is_new, "piece");
+        world_must(w, !p.is_new && !(p.in_store && p.is_zero), "piece");
         seen = p.in_store ? world_place(w, p.where, p.size)
-                          : w->parent + p.offset;
+               : p.is_zero ? noise_of(w, ZEROES) : w->parent + p.offset;
         if (w->failed) {
             return;
         }
@@ -94,12 +94,13 @@ static void end_own(DiskWorld *w, const Late *l)
     Epoch *e = newest_epoch(w);
     const ColoPiece *p = &l->piece;
 
-    if (!l->is_put) {
+    if (p->in_store && !l->is_put) {
         put(w, p->where, noise_of(w, l->noise), p->size);
     }
     core_wrote(w, p);
     memcpy(e->view + p->offset, noise_of(w, l->noise), p->size);
-    cover(w, p, BY_OWN);
+    cover(w, p, p->is_zero ? BY_OWN | NO_ROOM : BY_OWN);
+    w->count->zeroes += p->is_zero;
 }
 
 /* What was to be saved is; then the peer may write, unless all is lost. */
@@ -111,7 +112,7 @@ static void end_peer(DiskWorld *w, const Late *l)
         put(w, p->where, w->parent + p->offset, p->size);
     }
     colo_disk_saved(w->disk, p);
-    cover_undo(w, p);
+    cover_undo(w, p, BY_UNDO);
     if (w->stage != COLO_DISK_BROKEN) {
         memcpy(w->parent + p->offset, noise_of(w, l->noise), p->size);
         memcpy(w->image + p->offset, noise_of(w, l->noise), p->size);
@@ -165,20 +166,36 @@ static bool stays(DiskWorld *w, const ColoPiece *p, bool own, bool is_fresh,
 
 /* -------------------------------------------------------------- writes */
 
-/* One piece; false: the rest of the request does not come. */
-static bool own_piece(DiskWorld *w, const ColoPiece *p)
+/* What has room is overwritten there, and only what has none gets some. */
+static void check_place(DiskWorld *w, const ColoPiece *p)
 {
-    Late l = { *p, true, false, new_noise(w) };
+    bool has = has_room(w, p);
+    uint64_t i;
+
+    for (i = w->grain; i < p->size; i += w->grain) {
+        const ColoPiece part = { .offset = p->offset + i };
+
+        world_must(w, has_room(w, &part) == has, "place");
+    }
+}
+
+/* One piece; false: the rest of the request does not come. */
+static bool own_piece(DiskWorld *w, const ColoPiece *p, uint32_t noise)
+{
+    Late l = { *p, true, false, noise };
 
     if (p->is_new) {
-        bool is_fresh = covered_by(w, p) == BY_NONE;
+        bool is_fresh = p->in_store && !has_room(w, p);
 
-        world_note(w, p, is_fresh);
+        if (p->in_store) {
+            check_place(w, p);
+            world_note(w, p, is_fresh);
+        }
         if (w->failed || stays(w, p, true, is_fresh, l.noise)) {
             return false;
         }
     }
-    if (p->in_store) {
+    if (p->in_store || p->is_zero) {
         end_own(w, &l);
     } else {
         memcpy(w->parent + p->offset, noise_of(w, l.noise), p->size);
@@ -200,22 +217,59 @@ static bool own_piece(DiskWorld *w, const ColoPiece *p)
     return true;
 }
 
-void world_own(DiskWorld *w, uint32_t offset, uint32_t size)
+static void own(DiskWorld *w, uint32_t offset, uint32_t size, bool zeroes)
 {
     world_settle(w, offset, size);
     while (size > 0 && !w->failed) {
         ColoPiece p;
 
-        core_write_at(w, offset, size, &p);
+        if (zeroes) {
+            core_write_zero_at(w, offset, size, &p);
+        } else {
+            core_write_at(w, offset, size, &p);
+        }
         check_piece(w, &p, offset, size);
+        world_must(w, !p.is_zero || (zeroes && !p.in_store), "piece");
         world_must(w, w->stage == COLO_DISK_RUNNING ||
-                      (!p.in_store && p.size == size), "piece");
-        if (w->failed || !own_piece(w, &p)) {
+                      (!p.in_store && !p.is_zero && p.size == size), "piece");
+        if (w->failed || !own_piece(w, &p, zeroes ? ZEROES : new_noise(w))) {
             return;
         }
         w->count->bytes += p.size;
         offset += p.size;
         size -= p.size;
+    }
+}
+
+void world_own(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    own(w, offset, size, false);
+}
+
+void world_own_zeroes(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    own(w, offset, size, true);
+}
+
+/* What reads as zeroes is saved without its bytes. */
+static void save_zeroes(DiskWorld *w, uint64_t offset, uint64_t size)
+{
+    uint64_t end = offset + size, at, gap;
+
+    while (offset < end &&
+           colo_disk_undo_gap(w->disk, offset, end - offset, &at, &gap)) {
+        const ColoPiece p = { .offset = at, .size = gap };
+
+        world_must(w, at >= offset && gap > 0 && at + gap <= end, "piece");
+        if (w->failed) {
+            return;
+        }
+        if (memcmp(w->parent + at, noise_of(w, ZEROES), gap) == 0) {
+            colo_disk_saved_zero(w->disk, at, gap);
+            cover_undo(w, &p, BY_UNDO | NO_ROOM);
+            w->count->zeroes++;
+        }
+        offset = at + gap;
     }
 }
 
@@ -229,7 +283,7 @@ static bool save(DiskWorld *w, uint32_t offset, uint32_t size, uint32_t noise)
         world_must(w, p.offset >= from && p.size > 0 && p.in_store &&
                       p.is_new && p.offset + p.size <= offset + size,
                    "piece");
-        world_must(w, covered_by(w, &p) == BY_NONE, "place");
+        world_must(w, !has_room(w, &p), "place");
         world_note(w, &p, true);
         if (w->failed || stays(w, &p, false, true, noise + p.offset -
                                offset)) {
@@ -237,7 +291,7 @@ static bool save(DiskWorld *w, uint32_t offset, uint32_t size, uint32_t noise)
         }
         put(w, p.where, w->parent + p.offset, p.size);
         colo_disk_saved(w->disk, &p);
-        cover_undo(w, &p);
+        cover_undo(w, &p, BY_UNDO);
         from = p.offset + p.size;
     }
     return true;
@@ -246,14 +300,17 @@ static bool save(DiskWorld *w, uint32_t offset, uint32_t size, uint32_t noise)
 void world_peer(DiskWorld *w, uint32_t offset, uint32_t size)
 {
     const ColoPiece whole = { .offset = offset, .size = size };
-    uint32_t noise = new_noise(w);
+    uint32_t noise = choose(w, 3) == 0 ? ZEROES : new_noise(w);
 
     world_settle(w, offset, size);
     if (w->stage != COLO_DISK_OFF) {
+        if (!w->failed && choose(w, 2)) {
+            save_zeroes(w, offset, size);
+        }
         if (w->failed || !save(w, offset, size, noise)) {
             return;
         }
-        cover_undo(w, &whole);
+        cover_undo(w, &whole, BY_UNDO);
     }
     memcpy(w->parent + offset, noise_of(w, noise), size);
     memcpy(w->image + offset, noise_of(w, noise), size);
@@ -289,9 +346,11 @@ void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max)
         world_check(w);
         return;
     }
-    world_must(w, p.in_store && p.size > 0 && p.size <= size_max &&
-                  p.offset + p.size <= w->bytes, "piece");
-    data = world_place(w, p.where, p.size);
+    world_must(w, p.in_store != p.is_zero && p.size > 0 &&
+                  p.size <= size_max && p.offset + p.size <= w->bytes,
+               "piece");
+    data = p.is_zero ? noise_of(w, ZEROES)
+                     : world_place(w, p.where, p.size);
     if (!data) {
         return;
     }

@@ -7,8 +7,8 @@
 
 #include "disk-world.h"
 
-/* What covers a byte. */
-enum { BY_NONE, BY_OWN, BY_UNDO };
+/* What covers a byte, and whether it has no room, as it is zero. */
+enum { BY_NONE, BY_OWN, BY_UNDO, NO_ROOM = 4 };
 
 /* A chunk as it was when it was first seen. */
 typedef struct Known {
@@ -49,7 +49,7 @@ struct DiskWorld {
     GPtrArray *slots;          /* the spill file */
     GArray *late;              /* of Late */
     GPtrArray *dropped;        /* of ColoDropped, not yet freed */
-    const uint8_t *noise;      /* contents of writes */
+    const uint8_t *noise;      /* contents of writes, and zeroes */
 
     /* what the oracle says */
     ColoDiskStage stage;
@@ -73,14 +73,27 @@ static inline uint32_t grains(const DiskWorld *w)
     return w->bytes / w->grain;
 }
 
-/* What covers the beginning of @p, in the newest epoch. */
-static inline uint8_t covered_by(DiskWorld *w, const ColoPiece *p)
+/* Has the beginning of @p room in the newest epoch? */
+static inline bool has_room(DiskWorld *w, const ColoPiece *p)
 {
-    return newest_epoch(w)->covered[p->offset / w->grain];
+    uint8_t by = newest_epoch(w)->covered[p->offset / w->grain];
+
+    return by != BY_NONE && !(by & NO_ROOM);
 }
 
 /* Remember the first property that does not hold. */
 void world_must(DiskWorld *w, bool good, const char *property);
+
+/*
+ * Contents are named by where they begin in the noise. Behind all that
+ * random numbers begin lie zeroes, for the largest disk.
+ */
+enum {
+    DISK_MAX_BYTES = 720 * 1024,
+    NOISE_BEGINS = 65536,
+    ZEROES = NOISE_BEGINS + DISK_MAX_BYTES,
+    NOISE_BYTES = ZEROES + DISK_MAX_BYTES,
+};
 
 /* ------------------------------------------------------------ the store */
 
@@ -96,6 +109,7 @@ void epoch_join(DiskWorld *w);
 
 void world_read(DiskWorld *w, uint32_t offset, uint32_t size);
 void world_own(DiskWorld *w, uint32_t offset, uint32_t size);
+void world_own_zeroes(DiskWorld *w, uint32_t offset, uint32_t size);
 void world_peer(DiskWorld *w, uint32_t offset, uint32_t size);
 void world_waste(DiskWorld *w, uint32_t size);
 void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max);
@@ -111,6 +125,8 @@ bool broken_now(DiskWorld *w, Breakage b);
 void core_read_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p);
 void core_write_at(DiskWorld *w, uint64_t offset, uint64_t size,
                    ColoPiece *p);
+void core_write_zero_at(DiskWorld *w, uint64_t offset, uint64_t size,
+                        ColoPiece *p);
 void core_wrote(DiskWorld *w, const ColoPiece *p);
 bool core_undo_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p);
 bool core_merge_at(DiskWorld *w, uint64_t offset, uint64_t size_max,

@@ -45,6 +45,7 @@ typedef enum Breakage {
     BREAK_LOSE_OWN,            /* an own write is not entered */
     BREAK_OWN_TO_PARENT,       /* an own write goes to the parent */
     BREAK_WRONG_PLACE,         /* a read looks one byte beside */
+    BREAK_ZEROES,              /* zeroes are read from the parent */
     BREAK_OLD_GUEST,           /* a load that failed counts as loaded */
     BREAK_NO_DROP,             /* a load drops nothing */
     BREAK_MERGE_SKIP,          /* a piece is not copied, and merged */
@@ -66,6 +67,7 @@ struct Choices {
 /* How often things have happened, over many worlds. */
 typedef struct WorldCount {
     uint64_t steps, bytes;
+    uint64_t zeroes;           /* pieces kept without their bytes */
     uint64_t enters, roll_backs, merges, breaks, spilled, late, given_up;
 } WorldCount;
 

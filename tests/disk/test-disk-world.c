@@ -23,11 +23,15 @@ static const struct {
     const char *name;
     const char *caught_by[3];
 } breakages[BREAK__MAX] = {
-    [BREAK_SKIP_UNDO] = { "skipped-undo", { "guest-view", "counts" } },
-    [BREAK_OLDER_COVERS] = { "undo-of-older", { "guest-view", "counts" } },
+    [BREAK_SKIP_UNDO] = { "skipped-undo", { "guest-view", "counts",
+                                           "place" } },
+    [BREAK_OLDER_COVERS] = { "undo-of-older", { "guest-view", "counts",
+                                                "place" } },
     [BREAK_LOSE_OWN] = { "lost-own", { "guest-view", "counts", "place" } },
-    [BREAK_OWN_TO_PARENT] = { "own-to-parent", { "parent", "place" } },
+    [BREAK_OWN_TO_PARENT] = { "own-to-parent", { "parent", "place",
+                                                 "guest-view" } },
     [BREAK_WRONG_PLACE] = { "wrong-place", { "guest-view" } },
+    [BREAK_ZEROES] = { "zeroes-of-parent", { "guest-view" } },
     [BREAK_OLD_GUEST] = { "loaded-anyway", { "guest-view", "counts" } },
     [BREAK_NO_DROP] = { "nothing-dropped", { "guest-view", "chunk" } },
     [BREAK_MERGE_SKIP] = { "piece-not-merged", { "guest-view", "parent" } },
@@ -104,15 +108,16 @@ static void run_many(uint64_t base, int runs, uint32_t steps)
     tap(!failed, "%d worlds keep all properties", runs);
     printf("# %" PRIu64 " steps, %" PRIu64 " bytes written, %" PRIu64
            " loads, %" PRIu64 " roll-backs, %" PRIu64 " merges, %" PRIu64
-           " breaks, %" PRIu64 " chunks spilled, %" PRIu64 " requests held, %"
-           PRIu64 " given up\n", c.steps, c.bytes, c.enters, c.roll_backs,
-           c.merges, c.breaks, c.spilled, c.late, c.given_up);
+           " breaks, %" PRIu64 " chunks spilled, %" PRIu64 " times zeroes, %"
+           PRIu64 " requests held, %" PRIu64 " given up\n", c.steps, c.bytes,
+           c.enters, c.roll_backs, c.merges, c.breaks, c.spilled, c.zeroes,
+           c.late, c.given_up);
     /* a world that never gets there is mute */
     tap(c.steps < 100000 ||
         (c.enters > c.steps / 200 && c.roll_backs > c.steps / 400 &&
          c.merges > c.steps / 1000 && c.breaks > c.steps / 1000 &&
-         c.spilled > c.steps / 200 && c.late > c.steps / 100 &&
-         c.given_up > c.steps / 500),
+         c.spilled > c.steps / 200 && c.zeroes > c.steps / 50 &&
+         c.late > c.steps / 100 && c.given_up > c.steps / 500),
         "every stage and the spill file have been there");
 }
 

@@ -10,10 +10,15 @@ from typing import Callable
 
 from colo import disk, diskload, images, volumes
 from colo.case import Context, add, case, check
-from colo.ending import end_side
+from colo.ending import end_side, take_over
+from colo.faultpoints import arm, points, wait_passed
 from colo.traffic import ClientError
 
 EXCHANGES = 60
+LIMITS = {"step-limit": 1500, "heartbeat": 300}
+# Between the cuts of both sides, and around the load of it.
+COMMON_POINTS = ("p-captured", "p-end-sent", "p-loaded", "s-received",
+                 "s-apply-devices", "s-applied")
 KILLS_COUNT = 3             # of each side; more: tests/bench/run.py
 
 
@@ -50,6 +55,26 @@ def random_kill(context: Context, kind: str, side: str) -> None:
     diskload.one_kill(context, kind, side, secrets.randbelow(1 << 32))
 
 
+def at_point(context: Context, kind: str, point: str, victim: str) -> None:
+    """A side dies while one, perhaps the other, is at a fault point."""
+    pair = diskload.start(context, kind, limits=LIMITS)
+    client = context.client("database,records")
+    client.wait_progress(EXCHANGES)
+    pair.wait_checkpoints(2)
+    there = pair.p if point.startswith("p-") else pair.secondary()
+    dies = there is (pair.p if victim == "primary" else pair.secondary())
+    action = "kill" if dies else "freeze"
+    arm(context, there, point, action)
+    wait_passed(there, point, action)
+    context.step(f"the {victim} dies at {point}")
+    if not dies:
+        pair.p.kill()
+        there.thaw()
+    take_over(pair, victim)
+    client.wait_progress(EXCHANGES)
+    diskload.verify(context, pair, client)
+
+
 def _add(name: str, words: str, function: Callable[..., None],
          *arguments: str, slow: bool = False) -> None:
     def body(context: Context) -> None:
@@ -68,6 +93,13 @@ def _register(kind: str, prefix: str) -> None:
             _add(f"{prefix}kill_{side}_{number}",
                  f"{kind} disk, the {side} dies at a random moment",
                  random_kill, kind, side, slow=number > 1)
+    for point in points("p") + points("s"):
+        side = "primary" if point.startswith("p-") else "secondary"
+        for victim in dict.fromkeys((side, "primary")):
+            _add(f"{prefix}{victim}_dies_at_{point.replace('-', '_')}",
+                 f"{kind} disk, the {victim} dies at {point}",
+                 at_point, kind, point, victim,
+                 slow=kind != diskload.best_kind() or point not in COMMON_POINTS)
     _add(f"{prefix}power_failure",
          f"{kind} disk, the survivor dies as well, under load",
          power_failure, kind)

@@ -5,56 +5,19 @@ The points are those that migration/colo-fault.c lists; a point that is added
 there is tested here without more ado.  Needs a build with fault points.
 """
 
-import os
-import re
 import secrets
-from typing import List
 
 from colo import procs, status, storm
 from colo.case import Context, add, case, check
 from colo.ending import check_client, take_over
+from colo.faultpoints import arm, points, wait_passed
 from colo.pair import Pair
-from colo.qmp import QMPClosed, QMPError
-from colo.vm import TOP, VM
 
-SOURCE = os.path.join(TOP, "migration", "colo-fault.c")
 LIMITS = {"step-limit": 1500, "heartbeat": 300}
 LOAD = "DIRTY 20 16"
 DELAY_MS = 200
-SKIP_CHECKPOINTS = 2
-ONLY_IN_ROLLBACK = ("s-rollback",)
 # Passed between two frames of pages: makes sure that there are two.
 MANY_PAGES = {"p-pages-sent": {"page-hash": "off"}}
-
-
-def points(side: str) -> List[str]:
-    """The fault points of one side ("p" or "s"), from the source."""
-    try:
-        with open(SOURCE, encoding="utf-8") as file:
-            found = re.findall(r'"([ps]-[a-z-]+)"', file.read())
-    except OSError:
-        return []
-    return [name for name in found if name.startswith(side + "-")
-            and name not in ONLY_IN_ROLLBACK]
-
-
-def arm(context: Context, machine: VM, point: str, action: str) -> None:
-    """Arm a fault point, or skip where the build has none."""
-    try:
-        machine.qmp.cmd("x-colo-fault", {"point": point, "action": action,
-                                         "skip": SKIP_CHECKPOINTS})
-    except QMPError as error:
-        if "build" in error.desc or "configure" in error.desc:
-            context.skip(f"no fault points in this QEMU: {error.desc}")
-        raise
-    except QMPClosed:
-        pass                    # it went off before the answer came
-
-
-def is_frozen(machine: VM) -> bool:
-    """True once the process has stopped itself."""
-    with open(f"/proc/{machine.pid}/stat", encoding="ascii") as file:
-        return file.read().rpartition(")")[2].split()[0] == "T"
 
 
 def at_point(context: Context, point: str, action: str) -> Pair:
@@ -68,12 +31,7 @@ def at_point(context: Context, point: str, action: str) -> Pair:
     context.client_at_work.wait_progress(50)
     context.client_at_work.mark()
     arm(context, victim, point, action)
-    if action == "kill":
-        procs.wait_until(lambda: not victim.alive(), 15,
-                         f"{victim.name} reaching {point}", 0.002)
-    else:
-        procs.wait_until(lambda: is_frozen(victim), 15,
-                         f"{victim.name} reaching {point}", 0.002)
+    wait_passed(victim, point, action)
     context.step(f"{action} at {point}")
     return pair
 

@@ -149,6 +149,55 @@ def come_back(context: Context, pair: Pair, client: Client) -> None:
     diskload.look_into(context, pair, [report], calm=True)
 
 
+# -- ends and actions -----------------------------------------------------
+
+def clean_end(context: Context, side: str) -> None:
+    """A side is told to quit; the other goes on and takes it back."""
+    pair = diskload.start(context, "symmetric", disk_options=disks())
+    client = context.client("database,records")
+    client.wait_progress(EXCHANGES)
+    pair.wait_checkpoints(3)
+    victim = pair.p if side == "primary" else pair.secondary()
+    context.step(f"quit the {side}")
+    victim.qmp.cmd("quit")
+    code = victim.wait_exit()
+    check(code == 0, f"the {side} ended with {code}\n" + victim.log_tail())
+    take_over(pair, side)
+    client.wait_progress(EXCHANGES)
+    come_back(context, pair, client)
+
+
+def actions(context: Context) -> None:
+    """What people do to disks is refused with a reason, or done right."""
+    pair = diskload.start(context, "symmetric", disk_options=disks())
+    client = context.client("database,records")
+    client.wait_progress(EXCHANGES)
+    pair.p.qmp.cmd("blockdev-add", {
+        "driver": "null-co", "node-name": "sink", "size": SIZE_MIB << 20})
+    for command, arguments in (
+            ("block_resize", {"node-name": "disk0",
+                              "size": 2 * SIZE_MIB << 20}),
+            ("block_resize", {"node-name": "parent0",
+                              "size": 2 * SIZE_MIB << 20}),
+            ("blockdev-snapshot-sync", {
+                "node-name": "disk0", "snapshot-node-name": "above",
+                "snapshot-file": context.run_dir + "/above.qcow2"}),
+            ("blockdev-mirror", {"job-id": "copy", "device": "disk0",
+                                 "target": "sink", "sync": "full"}),
+            ("blockdev-backup", {"job-id": "save", "device": "disk0",
+                                 "target": "sink", "sync": "full"}),
+            ("blockdev-del", {"node-name": "disk0"})):
+        error = pair.p.qmp.try_cmd(command, arguments)
+        words = error.desc if error else "done"
+        context.step(f"{command}: {words}")
+        check(not error or len(words) > 15, f"{command}: no reason")
+        pair.wait_protected(20)
+    pair.wait_checkpoints(3)
+    client.wait_progress(EXCHANGES)
+    end_side(pair, "secondary")
+    come_back(context, pair, client)
+
+
 # -- amounts --------------------------------------------------------------
 
 def storm(context: Context) -> None:
@@ -195,10 +244,14 @@ def several_disks(context: Context, side: str) -> None:
 # -- registration ---------------------------------------------------------
 
 def _register() -> None:
-    for name, count, slow in (("resync_rounds", 3, False),
-                              ("resync_rounds_20", 20, True)):
-        def again(context: Context, count: int = count) -> None:
-            rounds(context, count)
+    for name, count, kind, slow in (
+            ("resync_rounds_raw", 3, "raw", False),
+            ("resync_rounds_qcow2", 2, "qcow2", False),
+            ("resync_rounds_20_raw", 20, "raw", True),
+            ("resync_rounds_20_qcow2", 20, "qcow2", True)):
+        def again(context: Context, count: int = count,
+                  kind: str = kind) -> None:
+            rounds(context, count, format=kind)
         again.__doc__ = (f"{count} times: lose a side, take it back, compare "
                          "the images")
         add(name, again, timeout_s=60 + 60 * count, reference=False,
@@ -211,12 +264,17 @@ def _register() -> None:
     for side in ("primary", "secondary"):
         def three(context: Context, side: str = side) -> None:
             several_disks(context, side)
+        def quits(context: Context, side: str = side) -> None:
+            clean_end(context, side)
+        quits.__doc__ = f"the {side} quits and comes back"
+        add(f"disk_{side}_quits", quits, timeout_s=180, reference=False)
         three.__doc__ = f"three disks in one cut, the {side} dies"
         add(f"disks_three_{side}_dies", three, timeout_s=180,
             reference=False)
     add("disk_link_slow", slow_link, timeout_s=180, reference=False)
     add("disk_server_restarted", server_restarted, timeout_s=180,
         reference=False)
+    add("disk_actions", actions, timeout_s=180, reference=False)
     add("disk_storm", storm, timeout_s=180, reference=False)
 
 

@@ -71,6 +71,13 @@ static void do_write_at(ColoDisk *d)
     colo_disk_write_at(d, 10, 10, &p);
 }
 
+static void do_write_zero_at(ColoDisk *d)
+{
+    ColoPiece p;
+
+    colo_disk_write_zero_at(d, 10, 10, &p);
+}
+
 static void do_wrote(ColoDisk *d)
 {
     colo_disk_wrote(d, &old_piece);
@@ -83,6 +90,18 @@ static void do_undo_at(ColoDisk *d)
     if (colo_disk_undo_at(d, 10, 10, &p)) {
         colo_disk_abandon(d, &p);
     }
+}
+
+static void do_undo_gap(ColoDisk *d)
+{
+    uint64_t offset, size;
+
+    colo_disk_undo_gap(d, 10, 10, &offset, &size);
+}
+
+static void do_saved_zero(ColoDisk *d)
+{
+    colo_disk_saved_zero(d, 500, 10);
 }
 
 static void do_saved(ColoDisk *d)
@@ -149,8 +168,11 @@ static const struct {
     { "break",     colo_disk_break,     "O B B M A B" },
     { "read-at",   do_read,             "O R C M A B" },
     { "write-at",  do_write_at,         "O R - M A -" },
+    { "write-zero-at", do_write_zero_at, "O R - M A -" },
     { "wrote",     do_wrote,            "O R - M A B" },
     { "undo-at",   do_undo_at,          "- R C - - -" },
+    { "undo-gap",  do_undo_gap,         "- R C - - -" },
+    { "saved-zero", do_saved_zero,      "- R C - - B" },
     { "saved",     do_saved,            "- R C - - B" },
     { "abandon",   do_abandon,          "O R C M A B" },
     { "merge-at",  do_merge_at,         "- - - M - -" },

@@ -345,6 +345,28 @@ static void test_foreach(void)
     colo_disk_free(d, g_free);
 }
 
+/* Zeroes beside zeroes are one run, however they came. */
+static void test_zero_runs(void)
+{
+    ColoDisk *d = new_running(CHUNK);
+    GString *runs = g_string_new("");
+    ColoPiece p;
+    uint64_t i;
+
+    for (i = 0; i < 3; i++) {
+        colo_disk_write_zero_at(d, 1000 + 100 * i, 100, &p);
+        g_assert_true(p.is_zero && p.is_new);
+        colo_disk_wrote(d, &p);
+        colo_disk_saved_zero(d, 50 + 100 * i, 100);
+    }
+    colo_disk_foreach(d, append_run, runs);
+    g_assert_cmpstr(runs->str, ==, "1000,300 50,300 ");
+    g_assert_true(read_piece(d, 1000, 300).size == 300);
+    g_assert_cmpuint(counts_of(d).memory, ==, 0);
+    g_string_free(runs, true);
+    colo_disk_free(d, g_free);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -362,5 +384,6 @@ int main(int argc, char **argv)
     g_test_add_func("/disk/at-the-same-time", test_at_the_same_time);
     g_test_add_func("/disk/last-byte", test_last_byte);
     g_test_add_func("/disk/foreach", test_foreach);
+    g_test_add_func("/disk/zero-runs", test_zero_runs);
     return g_test_run();
 }

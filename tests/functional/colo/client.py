@@ -23,7 +23,8 @@ every answer:
     neighbour ARP or neighbour discovery, then ICMP echo.
 
 A name goes to the guest's IPv4 address; with `6` behind it to its IPv6
-address, with `.vlan` to those within the VLAN: `kv6`, `kv.vlan`, `kv6.vlan`.
+address, with `.vlan` to those within the VLAN: `kv6`, `kv.vlan`, `kv6.vlan`;
+with `.second` to that of the second network card.
 
 A connection that breaks is an error, whatever the reason.  The longest time
 in which no answer came is the *gap*.  Commands come as lines on stdin

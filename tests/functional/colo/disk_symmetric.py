@@ -72,9 +72,16 @@ class SymmetricDisk(NoDisk):
                      f"file.filename={self.image(side, index)}",
                      "-blockdev",
                      f"driver=replication,node-name=disk{index},"
-                     f"file=parent{index},discard=unmap" + self._limits(),
+                     f"file=parent{index},discard=unmap"
+                     + self._state_file(side, index) + self._limits(),
                      "-device", f"{self._device},drive=disk{index}"]
         return argv
+
+    def _state_file(self, side: str, index: int) -> str:
+        """A raw image has no room for what a later resync must know."""
+        if self._options.format != "raw":
+            return ""
+        return f",state-file={self.image(side, index)}.state"
 
     def _limits(self) -> str:
         text = "".join(f",{name}={value}" for name, value in

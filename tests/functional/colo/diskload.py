@@ -34,6 +34,11 @@ def has_symmetric() -> bool:
         return "colo-disk-attach" in file.read()
 
 
+def best_kind() -> str:
+    """The kind of disk of which most is tested."""
+    return "symmetric" if has_symmetric() else "replicated"
+
+
 def config(context: Context, kind: str, **settings: Any) -> Config:
     """How these pairs are put together; skips where they cannot run."""
     for problem in (images.missing(), vm.guest_outdated("volumes")):

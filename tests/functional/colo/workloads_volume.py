@@ -208,7 +208,7 @@ class Blocks(Lanes):
 
 
 class BigBlocks(Blocks):
-    """1 MiB writes from the start of a bare disk, durable as a batch."""
+    """1 MiB writes through a bare disk, each batch durable at its end."""
 
     kind = "bigblocks"
     words = "sequential"

@@ -5,9 +5,10 @@
  *
  *   WRITE dev random seed count      4 KiB each, anywhere on the disk, each
  *                                    on the medium before the next begins
- *   WRITE dev sequential seed count  1 MiB each, one behind the other from
- *                                    the start, and again; on the medium at
- *                                    the end
+ *   WRITE dev sequential seed count  1 MiB each, one behind the other, on
+ *                                    the medium at the end; seed times count
+ *                                    is the first, so seeds that rise go
+ *                                    through the disk, and again
  *   READ dev random|sequential seed count    what such a WRITE left, compared
  *   DISCARD dev offset size          the blocks are no longer needed; bytes
  *
@@ -94,7 +95,8 @@ static const char *do_blocks(const Job *job, uint64_t *block, uint64_t *found)
         block[i] = next_word(&state);
     }
     for (uint64_t i = 0; i < job->count && !problem; i++) {
-        uint64_t place = job->is_random ? next_word(&state) : i;
+        uint64_t place = job->is_random ? next_word(&state)
+                                        : job->seed * job->count + i;
         uint64_t offset = place % places_count * size;
 
         stamp(block, job->seed, offset);

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ordinary libvirt domains around the test guest.
+
+`Plain` says what a domain looks like; `xml()` is what a person would write
+for it, with nothing in it that has to do with protection.  The same text
+serves on both hosts, since their paths are the same.
+
+    spec = Plain(disks=[Disk("raw"), Disk("qcow2", bus="scsi")])
+    spec.install(hosts.a)           # kernel, initramfs and images
+    domain = start(hosts.a, spec)
+"""
+
+import dataclasses
+import os
+import uuid
+from typing import List
+
+from colo import addresses, procs, vm
+from colo.vm import Spec
+from hosts import EMULATOR, IMAGES, Host
+
+DISK_MIB = 64
+NAMES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd"}
+
+
+@dataclasses.dataclass
+class Disk:
+    """A disk with an image of its own on each host."""
+
+    kind: str = "raw"               # or qcow2
+    bus: str = "virtio"             # scsi: on a virtio-scsi controller; sata
+    size_mib: int = DISK_MIB
+    driver: str = ""                # further attributes of <driver>
+    inside: str = ""                # further elements
+    device: str = "disk"            # or lun, cdrom
+
+    def file(self, number: int) -> str:
+        """The name of the image."""
+        return f"disk{number}.{self.kind}"
+
+
+@dataclasses.dataclass
+class Nic:
+    """A network card; the first one is on the clients' network."""
+
+    kind: str = "bridge"            # or ethernet
+    model: str = "virtio"
+    inside: str = ""                # further elements
+
+
+@dataclasses.dataclass
+class Plain:
+    """A domain; see the top of the file."""
+
+    name: str = "plain"
+    machine: str = "pc"
+    memory_mib: int = 256
+    vcpus: int = 1
+    disks: List[Disk] = dataclasses.field(default_factory=lambda: [Disk()])
+    nics: List[Nic] = dataclasses.field(default_factory=lambda: [Nic()])
+    iothreads: int = 0
+    devices: str = ""               # further elements of <devices>
+    inside: str = ""                # further elements of <domain>
+    append: str = ""                # words for the guest's kernel
+    full: bool = False              # the guest with drivers of real hardware
+    cpu: str = "<cpu mode='custom'><model>qemu64</model></cpu>"
+
+    @property
+    def uuid(self) -> str:
+        """The same for the same name."""
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name))
+
+    # -- files -----------------------------------------------------------
+
+    def install(self, host: Host) -> "Plain":
+        """Put kernel, initramfs and empty images on a host."""
+        for name in self._boot_files():
+            host.put(os.path.join(vm.GUEST, name), name)
+        for number, disk in enumerate(self.disks):
+            inside = os.path.join(IMAGES, disk.file(number))
+            if not os.path.exists(host.path(inside)):
+                procs.run([os.path.join(os.path.dirname(vm.BINARY),
+                                        "qemu-img"), "create", "-q", "-f",
+                           disk.kind, host.path(inside),
+                           f"{disk.size_mib}M"])
+        return self
+
+    def image(self, host: Host, number: int = 0) -> str:
+        """Where those outside find a disk's image."""
+        name = self.disks[number].file(number)
+        return host.path(os.path.join(IMAGES, name))
+
+    def _boot_files(self) -> List[str]:
+        tail = "-full" if self.full else ""
+        return [f"vmlinuz{tail}", f"initramfs{tail}.cpio.gz"]
+
+    # -- XML -------------------------------------------------------------
+
+    def xml(self) -> str:
+        """The domain as a person would write it."""
+        return f"""\
+<domain type='qemu'>
+  <name>{self.name}</name>
+  <uuid>{self.uuid}</uuid>
+  <memory unit='MiB'>{self.memory_mib}</memory>
+  <vcpu>{self.vcpus}</vcpu>
+  {f"<iothreads>{self.iothreads}</iothreads>" if self.iothreads else ""}
+  {self._os()}
+  <features><acpi/></features>
+  {self.cpu}
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>{EMULATOR}</emulator>
+{self._disks()}{self._nics()}    <serial type='pty'>
+      <log file='/var/log/libvirt/qemu/{self.name}.console' append='on'/>
+    </serial>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+    {self.devices}
+  </devices>
+  {self.inside}
+</domain>
+"""
+
+    def _os(self) -> str:
+        kernel, initrd = (os.path.join(IMAGES, name)
+                          for name in self._boot_files())
+        # SeaBIOS takes half a minute to find that a SATA disk has no system.
+        loader = "<loader type='rom'>/usr/share/qemu/qboot.rom</loader>" \
+            if any(disk.bus == "sata" for disk in self.disks) else ""
+        return (f"<os><type machine='{self.machine}'>hvm</type>{loader}"
+                f"<kernel>{kernel}</kernel><initrd>{initrd}</initrd>"
+                f"<cmdline>{self._cmdline()}</cmdline></os>")
+
+    def _cmdline(self) -> str:
+        append = self.append
+        if len(self.nics) > 1:
+            append += f" colo.ip1={addresses.GUEST_SECOND_IP}/{addresses.PREFIX}"
+        argv = Spec(append=append).linux_argv()
+        return argv[argv.index("-append") + 1]
+
+    def _disks(self) -> str:
+        text = ""
+        count = dict.fromkeys(NAMES.values(), 0)
+        for number, disk in enumerate(self.disks):
+            prefix = NAMES[disk.bus]
+            name = prefix + "abcdefgh"[count[prefix]]
+            count[prefix] += 1
+            text += f"""\
+    <disk type='file' device='{disk.device}'>
+      <driver name='qemu' type='{disk.kind}' {disk.driver}/>
+      <source file='{os.path.join(IMAGES, disk.file(number))}'/>
+      <target dev='{name}' bus='{disk.bus}'/>{disk.inside}
+    </disk>
+"""
+        if any(disk.bus == "scsi" for disk in self.disks):
+            text += "    <controller type='scsi' model='virtio-scsi'/>\n"
+        return text
+
+    def _nics(self) -> str:
+        text = ""
+        for number, nic in enumerate(self.nics):
+            source = f"<source bridge='br{number}'/>" \
+                if nic.kind == "bridge" else ""
+            mac = addresses.GUEST_SECOND_MAC if number else addresses.GUEST_MAC
+            text += f"""\
+    <interface type='{nic.kind}'>
+      <mac address='{mac}'/>
+      {source}<model type='{nic.model}'/>{nic.inside}
+    </interface>
+"""
+        return text
+
+
+class Domain:
+    """A domain on a host, by name."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self.host = host
+        self.name = name
+
+    def state(self) -> str:
+        """As libvirt words it: running, paused, shut off."""
+        return self.host.virsh("domstate", self.name)
+
+    def console(self) -> str:
+        """All that the guest wrote to its serial port."""
+        path = self.host.path(
+            f"/var/log/libvirt/qemu/{self.name}.console")
+        if not os.path.exists(path):
+            return ""
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait_console(self, text: str, timeout_s: float = 60.0) -> None:
+        """Wait until the guest has written `text`."""
+        procs.wait_until(lambda: text in self.console(), timeout_s,
+                         f"'{text}' on the console of {self.name}")
+
+
+def start(host: Host, spec: Plain, persistent: bool = False) -> Domain:
+    """Start a domain, defined first if it is to stay."""
+    path = os.path.join(host.directory, f"{spec.name}.xml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(spec.xml())
+    if persistent:
+        host.virsh("define", "--validate", path)
+        host.virsh("start", spec.name)
+    else:
+        host.virsh("create", "--validate", path)
+    return Domain(host, spec.name)
