@@ -4,7 +4,8 @@
  *
  *   colo-buffer.c    the pair: begin, cut, enter, roll back, end
  *   colo-guest-io.c  requests of the guest
- *   colo-ingress.c   requests of the peer, and the node they come through
+ *   colo-ingress.c   the node through which the peer's requests come
+ *   colo-peer-io.c   what has to happen before such a request may go on
  *   colo-memory.c    memory of the store; what a checkpoint drops is freed
  *   colo-spill.c     the spill file
  *   colo-merge.c     own and undo move into the parent after a takeover
@@ -145,6 +146,22 @@ int colo_spill_open(const char *dir, Error **errp);
 int coroutine_fn colo_spill_co_rw(ColoBuffer *b, bool write, uint64_t offset,
                                   uint64_t bytes, QEMUIOVector *qiov,
                                   size_t qiov_offset);
+
+/* ---------------------------------------------------------- colo-peer-io */
+
+/* A write, zeroes or a discard of the peer. */
+typedef struct ColoPeerWrite {
+    BlockReq req;
+    uint64_t offset;           /* bytes, on the disk */
+    uint64_t bytes;
+} ColoPeerWrite;
+
+/* Does the peer's disk still come before this side's guest? Lock held. */
+bool colo_peer_may_write(ColoBuffer *b);
+/* 0: the parent may be written, and colo_peer_end() has to follow. */
+int coroutine_fn GRAPH_RDLOCK colo_peer_begin(ColoBuffer *b,
+                                              ColoPeerWrite *w);
+void coroutine_fn colo_peer_end(ColoBuffer *b, ColoPeerWrite *w);
 
 /* ---------------------------------------------------------- colo-ingress */
 

@@ -18,6 +18,7 @@
 #include "block/aio-wait.h"
 #include "block/colo.h"
 #include "colo-buffer-int.h"
+#include "trace.h"
 
 /* -------------------------------------------------------------- requests */
 
@@ -45,6 +46,7 @@ void colo_buffer_break(ColoBuffer *b, const char *what, int ret)
             b->cause = g_strdup_printf("could not %s: %s", what,
                                        strerror(-ret));
         }
+        trace_colo_disk_broken(b->bs->node_name, b->cause);
         colo_disk_break(b->disk);
     }
     colo_disks_failed();
@@ -62,10 +64,21 @@ static void close_gate(ColoBuffer *b)
     AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->saving_count) > 0);
 }
 
+static void trace_stage(ColoBuffer *b)
+{
+    ColoDiskCounts c;
+
+    colo_disk_counts(b->disk, &c);
+    trace_colo_disk_stage(b->bs->node_name,
+                          colo_disk_stage_name(colo_disk_stage(b->disk)),
+                          c.own, c.undo, c.memory, c.spilled);
+}
+
 static void open_gate(ColoBuffer *b)
 {
     bdrv_drained_end(b->bs);
     WITH_QEMU_LOCK_GUARD(&b->lock) {
+        trace_stage(b);
         b->gate_closed = false;
         qemu_co_enter_all(&b->gate_queue, &b->lock);
     }

@@ -7,7 +7,8 @@
  *     guest ----> replication ---> parent
  *
  * While a pair exists whoever may write to the parent goes through a filter
- * of ours, which saves what is about to be overwritten. It is put in by moving
+ * of ours, which saves what is about to be overwritten (colo-peer-io.c). It is
+ * put in by moving
  * the links of these users, one by one: that of the replication node itself
  * must stay where it is, and bdrv_append() knows no exception.
  *
@@ -25,313 +26,21 @@
 #include "block/aio-wait.h"
 #include "block/colo.h"
 #include "qemu/error-report.h"
-#include "qemu/memalign.h"
-#include "qemu/range.h"
 #include "colo-buffer-int.h"
-
-#define PLACES_MAX 16
-/* From here on it pays to ask whether the parent reads as zeroes. */
-#define STATUS_MIN_BYTES (32 * 1024)
 
 typedef struct ColoIngress {
     ColoBuffer *buffer;        /* NULL: nothing passes any more */
 } ColoIngress;
 
-/* ------------------------------------------------------------------ turn */
-
-typedef struct PeerWrite {
-    ColoBuffer *b;
-    BlockReq req;
-    uint64_t offset;           /* bytes, on the disk */
-    uint64_t bytes;
-} PeerWrite;
-
-/* Does the peer's disk still come before this one's guest? Lock held. */
-static bool peer_may_write(ColoBuffer *b)
-{
-    switch (colo_disk_stage(b->disk)) {
-    case COLO_DISK_OFF:
-    case COLO_DISK_RUNNING:
-    case COLO_DISK_CUT:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static int coroutine_fn peer_begin(ColoIngress *ingress, PeerWrite *w)
-{
-    ColoBuffer *b = qatomic_read(&ingress->buffer);
-
-    w->b = b;
-    if (!b) {
-        return -EIO;
-    }
-    QEMU_LOCK_GUARD(&b->lock);
-    while (b->gate_closed) {
-        qemu_co_queue_wait(&b->gate_queue, &b->lock);
-    }
-    if (!peer_may_write(b)) {
-        return -EIO;
-    }
-    qatomic_set(&b->peer_count, b->peer_count + 1);
-    qatomic_set(&b->saving_count, b->saving_count + 1);
-    colo_buffer_take_turn(b, &b->peers, &w->req, w->offset, w->bytes);
-    return 0;
-}
-
-static void coroutine_fn peer_end(PeerWrite *w)
-{
-    ColoBuffer *b = w->b;
-
-    WITH_QEMU_LOCK_GUARD(&b->lock) {
-        reqlist_remove_req(&w->req);
-        qatomic_set(&b->peer_count, b->peer_count - 1);
-    }
-    aio_wait_kick();
-}
-
-/* ------------------------------------------------------------------ undo */
-
-typedef struct SaveRound {
-    ColoPiece pieces[PLACES_MAX];
-    ColoPlace places[PLACES_MAX];
-    unsigned count;
-} SaveRound;
-
-/* The next pieces to be saved. Lock held. */
-static int coroutine_fn take_pieces(ColoBuffer *b, uint64_t offset,
-                                    uint64_t end, SaveRound *r)
-{
-    int ret = 0;
-
-    r->count = 0;
-    while (ret == 0 && r->count < PLACES_MAX && offset < end &&
-           colo_disk_undo_at(b->disk, offset, end - offset,
-                             &r->pieces[r->count])) {
-        ColoPiece *piece = &r->pieces[r->count];
-
-        ret = colo_memory_take(b, piece, &r->places[r->count]);
-        offset = piece->offset + piece->size;
-        r->count++;
-    }
-    return ret;
-}
-
-static int coroutine_fn GRAPH_RDLOCK save_spilled(ColoBuffer *b,
-                                                  const ColoPlace *place)
-{
-    void *buf = qemu_try_blockalign(b->parent->bs, place->size);
-    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, place->size);
-    int ret;
-
-    if (!buf) {
-        return -ENOMEM;
-    }
-    ret = bdrv_co_preadv(b->parent, place->offset, place->size, &qiov, 0);
-    if (ret >= 0) {
-        ret = colo_place_put(b, place, &qiov, 0, place->offset);
-    }
-    qemu_vfree(buf);
-    return ret;
-}
-
-/* How many places from the first on lie in memory, next to each other. */
-static unsigned count_run(const ColoPlace *places, unsigned count)
-{
-    unsigned n = 1;
-
-    while (n < count && places[n].data &&
-           places[n - 1].offset + places[n - 1].size == places[n].offset) {
-        n++;
-    }
-    return n;
-}
-
-/* Read straight into the store. */
-static int coroutine_fn GRAPH_RDLOCK save_run(ColoBuffer *b,
-                                              const ColoPlace *places,
-                                              unsigned count)
-{
-    QEMUIOVector qiov;
-    unsigned i;
-    int ret;
-
-    qemu_iovec_init(&qiov, count);
-    for (i = 0; i < count; i++) {
-        qemu_iovec_add(&qiov, places[i].data, places[i].size);
-    }
-    ret = bdrv_co_preadv(b->parent, places[0].offset, qiov.size, &qiov, 0);
-    qemu_iovec_destroy(&qiov);
-    return ret;
-}
-
-static int coroutine_fn GRAPH_RDLOCK save_round(ColoBuffer *b,
-                                                const SaveRound *r)
-{
-    unsigned i = 0;
-    int ret = 0;
-
-    while (i < r->count && ret >= 0) {
-        unsigned n = 1;
-
-        if (r->places[i].data) {
-            n = count_run(&r->places[i], r->count - i);
-            ret = save_run(b, &r->places[i], n);
-        } else {
-            ret = save_spilled(b, &r->places[i]);
-        }
-        i += n;
-    }
-    return ret < 0 ? ret : 0;
-}
-
-/* Enter what was saved, or give all of it up. Lock held. */
-static void close_round(ColoBuffer *b, const SaveRound *r, bool ok)
-{
-    unsigned i;
-
-    for (i = 0; i < r->count; i++) {
-        if (ok) {
-            colo_disk_saved(b->disk, &r->pieces[i]);
-        } else {
-            colo_disk_abandon(b->disk, &r->pieces[i]);
-        }
-    }
-}
-
-/* Wait for those who looked at the maps before. Lock held. */
-static void coroutine_fn wait_for_readers(ColoBuffer *b, const PeerWrite *w)
-{
-    uint64_t seq = b->reader_seq;
-    BlockReq *req;
-
-again:
-    QLIST_FOREACH(req, &b->readers, list) {
-        if (container_of(req, ColoReader, req)->seq < seq &&
-            ranges_overlap(req->offset, req->bytes, w->offset, w->bytes)) {
-            qemu_co_queue_wait(&req->wait_queue, &b->lock);
-            goto again;
-        }
-    }
-}
-
-static bool keeps_undo(ColoBuffer *b)
-{
-    return colo_disk_stage(b->disk) == COLO_DISK_RUNNING ||
-           colo_disk_stage(b->disk) == COLO_DISK_CUT;
-}
-
-/* Save all of a gap. Lock held, dropped meanwhile, here and below. */
-static int coroutine_fn GRAPH_RDLOCK save_data(ColoBuffer *b, uint64_t offset,
-                                               uint64_t end)
-{
-    SaveRound r;
-    int ret;
-
-    do {
-        if (!keeps_undo(b)) {
-            return -EIO;
-        }
-        ret = take_pieces(b, offset, end, &r);
-        if (ret == 0 && r.count > 0) {
-            qemu_mutex_unlock(&b->lock);
-            ret = save_round(b, &r);
-            qemu_mutex_lock(&b->lock);
-        }
-        close_round(b, &r, ret == 0);
-    } while (ret == 0 && r.count > 0);
-    return ret;
-}
-
-/* Does the parent have zeroes at @offset? *@bytes is cut to what it is of. */
-static bool coroutine_fn GRAPH_RDLOCK reads_as_zero(ColoBuffer *b,
-                                                    uint64_t offset,
-                                                    uint64_t *bytes)
-{
-    int64_t count = *bytes;
-    int ret = 0;
-
-    if (*bytes >= STATUS_MIN_BYTES) {
-        qemu_mutex_unlock(&b->lock);
-        ret = bdrv_co_block_status_above(b->parent->bs, NULL, offset, *bytes,
-                                         &count, NULL, NULL);
-        qemu_mutex_lock(&b->lock);
-    }
-    if (ret >= 0 && count > 0) {
-        *bytes = count;
-    }
-    return ret >= 0 && (ret & BDRV_BLOCK_ZERO);
-}
-
-static int coroutine_fn GRAPH_RDLOCK save_gaps(ColoBuffer *b, uint64_t offset,
-                                               uint64_t end)
-{
-    uint64_t bytes;
-    int ret = 0;
-
-    while (ret == 0 && offset < end &&
-           colo_disk_undo_gap(b->disk, offset, end - offset, &offset,
-                              &bytes)) {
-        bool is_zero = reads_as_zero(b, offset, &bytes);
-
-        if (!keeps_undo(b)) {
-            return -EIO;
-        }
-        if (is_zero) {
-            colo_disk_saved_zero(b->disk, offset, bytes);
-        } else {
-            ret = save_data(b, offset, offset + bytes);
-        }
-        offset += bytes;
-    }
-    return ret;
-}
-
-/* Afterwards the parent may be written. */
-static int coroutine_fn GRAPH_RDLOCK save_undo(PeerWrite *w)
-{
-    ColoBuffer *b = w->b;
-    BlockReq req;
-    int ret = 0;
-
-    qemu_mutex_lock(&b->lock);
-    colo_buffer_take_turn(b, &b->writers, &req, w->offset, w->bytes);
-    if (keeps_undo(b)) {
-        ret = save_gaps(b, w->offset, w->offset + w->bytes);
-    } else if (!peer_may_write(b)) {
-        ret = -EIO;
-    }
-    reqlist_remove_req(&req);
-    qatomic_set(&b->saving_count, b->saving_count - 1);
-    if (ret == 0) {
-        wait_for_readers(b, w);
-    }
-    qemu_mutex_unlock(&b->lock);
-    aio_wait_kick();
-    return ret;
-}
-
-/* 0: the parent may be written, and peer_end() has to follow. */
-static int coroutine_fn GRAPH_RDLOCK peer_prepare(BlockDriverState *bs,
-                                                  PeerWrite *w)
-{
-    int ret = peer_begin(bs->opaque, w);
-
-    if (ret < 0) {
-        return ret;
-    }
-    if (w->b->peer_write) {
-        w->b->peer_write(w->b->peer_opaque, w->offset, w->bytes);
-    }
-    ret = save_undo(w);
-    if (ret < 0) {
-        peer_end(w);
-    }
-    return ret;
-}
-
 /* -------------------------------------------------------------- requests */
+
+/* What stands between the peer and the disk, or NULL: it must not pass. */
+static ColoBuffer *buffer_of(BlockDriverState *bs)
+{
+    ColoIngress *ingress = bs->opaque;
+
+    return qatomic_read(&ingress->buffer);
+}
 
 static int coroutine_fn GRAPH_RDLOCK
 ingress_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -347,21 +56,22 @@ ingress_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
                         QEMUIOVector *qiov, size_t qiov_offset,
                         BdrvRequestFlags flags)
 {
-    PeerWrite w = { .offset = offset, .bytes = bytes };
+    ColoPeerWrite w = { .offset = offset, .bytes = bytes };
+    ColoBuffer *b = buffer_of(bs);
     int ret;
 
     if (bytes == 0) {
         return 0;
     }
-    ret = peer_prepare(bs, &w);
+    ret = b ? colo_peer_begin(b, &w) : -EIO;
     if (ret < 0) {
         return ret;
     }
-    if (!w.b->options.shared) {
-        ret = bdrv_co_pwritev_part(w.b->parent, offset, bytes, qiov,
+    if (!b->options.shared) {
+        ret = bdrv_co_pwritev_part(b->parent, offset, bytes, qiov,
                                    qiov_offset, flags);
     }
-    peer_end(&w);
+    colo_peer_end(b, &w);
     return ret;
 }
 
@@ -369,45 +79,46 @@ static int coroutine_fn GRAPH_RDLOCK
 ingress_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                          BdrvRequestFlags flags)
 {
-    PeerWrite w = { .offset = offset, .bytes = bytes };
-    int ret = peer_prepare(bs, &w);
+    ColoPeerWrite w = { .offset = offset, .bytes = bytes };
+    ColoBuffer *b = buffer_of(bs);
+    int ret = b ? colo_peer_begin(b, &w) : -EIO;
 
     if (ret < 0) {
         return ret;
     }
-    if (!w.b->options.shared) {
-        ret = bdrv_co_pwrite_zeroes(w.b->parent, offset, bytes, flags);
+    if (!b->options.shared) {
+        ret = bdrv_co_pwrite_zeroes(b->parent, offset, bytes, flags);
     }
-    peer_end(&w);
+    colo_peer_end(b, &w);
     return ret;
 }
 
 static int coroutine_fn GRAPH_RDLOCK
 ingress_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    PeerWrite w = { .offset = offset, .bytes = bytes };
-    int ret = peer_prepare(bs, &w);
+    ColoPeerWrite w = { .offset = offset, .bytes = bytes };
+    ColoBuffer *b = buffer_of(bs);
+    int ret = b ? colo_peer_begin(b, &w) : -EIO;
 
     if (ret < 0) {
         return ret;
     }
-    if (!w.b->options.shared) {
-        ret = bdrv_co_pdiscard(w.b->parent, offset, bytes);
+    if (!b->options.shared) {
+        ret = bdrv_co_pdiscard(b->parent, offset, bytes);
     }
-    peer_end(&w);
+    colo_peer_end(b, &w);
     return ret;
 }
 
 static int coroutine_fn GRAPH_RDLOCK ingress_co_flush(BlockDriverState *bs)
 {
-    ColoIngress *ingress = bs->opaque;
-    ColoBuffer *b = qatomic_read(&ingress->buffer);
+    ColoBuffer *b = buffer_of(bs);
 
     if (!b) {
         return -EIO;
     }
     WITH_QEMU_LOCK_GUARD(&b->lock) {
-        if (!peer_may_write(b)) {
+        if (!colo_peer_may_write(b)) {
             return -EIO;
         }
     }

@@ -17,6 +17,7 @@
 #include "block/aio-wait.h"
 #include "qemu/memalign.h"
 #include "colo-buffer-int.h"
+#include "trace.h"
 
 #define CHUNK_ALIGN 4096       /* what O_DIRECT may ask for */
 
@@ -196,6 +197,8 @@ static int release_work(void *opaque)
     collected = NULL;
     WITH_QEMU_LOCK_GUARD(&b->lock) {
         swap(b->no_next ? &unused : &dropped, &b->idle);
+        trace_colo_disk_freed(b->bs->node_name, dropped->len + unused->len,
+                              b->idle->len);
         qemu_co_enter_all(&b->chunk_queue, &b->lock);
     }
     free_chunks(b, dropped);

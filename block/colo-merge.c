@@ -17,6 +17,7 @@
 #include "block/aio-wait.h"
 #include "qemu/memalign.h"
 #include "colo-buffer-int.h"
+#include "trace.h"
 
 #define MERGE_BYTES (1024 * 1024)
 #define ZEROES_BYTES (8 * 1024 * 1024)
@@ -146,6 +147,7 @@ static int coroutine_fn merge_round(ColoBuffer *b, uint64_t from,
     qemu_mutex_lock(&b->lock);
     end_round(b, r, ret == 0);
     qemu_mutex_unlock(&b->lock);
+    trace_colo_disk_merge(b->bs->node_name, r->offset, r->bytes, ret);
     return ret < 0 ? ret : 1;
 }
 

@@ -73,13 +73,17 @@ replication_co_preadv_part(BlockDriverState *bs, int64_t offset,
 
 /*
  * The peer first. A forward that is broken has been reported; the guest is
- * served from the local disk, and what it writes counts as a difference.
+ * served from the local disk, and what it writes counts as a difference. A
+ * secondary's guest has no peer to write to before it takes over.
  */
 static bool coroutine_fn GRAPH_RDLOCK
 send_first(BDRVReplicationState *s, ColoForwardOp op, int64_t offset,
            int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset,
            BdrvRequestFlags flags)
 {
+    if (s->role == REPLICATION_ROLE_SECONDARY) {
+        return true;
+    }
     if (s->track && op != COLO_FORWARD_FLUSH) {
         colo_track_note(s->track, offset, bytes);
     }
@@ -101,12 +105,12 @@ replication_co_pwritev_part(BlockDriverState *bs, int64_t offset,
 {
     BDRVReplicationState *s = bs->opaque;
 
+    send_first(s, COLO_FORWARD_WRITE, offset, bytes, qiov, qiov_offset,
+               flags);
     if (is_buffered(s)) {
         return colo_buffer_co_pwritev(s->buffer, offset, bytes, qiov,
                                       qiov_offset, flags);
     }
-    send_first(s, COLO_FORWARD_WRITE, offset, bytes, qiov, qiov_offset,
-               flags);
     if (s->is_forwarder) {
         return forwarder_result(s);
     }
@@ -120,10 +124,10 @@ replication_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
 {
     BDRVReplicationState *s = bs->opaque;
 
+    send_first(s, COLO_FORWARD_ZEROES, offset, bytes, NULL, 0, flags);
     if (is_buffered(s)) {
         return colo_buffer_co_pwrite_zeroes(s->buffer, offset, bytes, flags);
     }
-    send_first(s, COLO_FORWARD_ZEROES, offset, bytes, NULL, 0, flags);
     if (s->is_forwarder) {
         return forwarder_result(s);
     }
@@ -135,10 +139,10 @@ replication_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     BDRVReplicationState *s = bs->opaque;
 
+    send_first(s, COLO_FORWARD_DISCARD, offset, bytes, NULL, 0, 0);
     if (is_buffered(s)) {
         return colo_buffer_co_pdiscard(s->buffer, offset, bytes);
     }
-    send_first(s, COLO_FORWARD_DISCARD, offset, bytes, NULL, 0, 0);
     if (s->is_forwarder) {
         return forwarder_result(s);
     }
@@ -150,10 +154,10 @@ replication_co_flush(BlockDriverState *bs)
 {
     BDRVReplicationState *s = bs->opaque;
 
+    send_first(s, COLO_FORWARD_FLUSH, 0, 0, NULL, 0, 0);
     if (is_buffered(s)) {
         return colo_buffer_co_flush(s->buffer);
     }
-    send_first(s, COLO_FORWARD_FLUSH, 0, 0, NULL, 0, 0);
     if (s->is_forwarder) {
         return 0;
     }
