@@ -187,7 +187,8 @@ static BlockDriverState *make_node(ColoBuffer *b, Error **errp)
     ColoIngress *ingress;
     BdrvChild *c = NULL;
 
-    bs = bdrv_new_open_driver(&colo_ingress, NULL, BDRV_O_RDWR, errp);
+    bs = bdrv_new_open_driver(&colo_ingress, NULL,
+                              BDRV_O_RDWR | BDRV_O_UNMAP, errp);
     if (!bs) {
         return NULL;
     }

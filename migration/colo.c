@@ -17,6 +17,8 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "block/colo.h"
+#include "block/export.h"
 #include "exec/memory.h"
 #include "migration/colo.h"
 #include "net/colo.h"
@@ -550,7 +552,7 @@ bool coroutine_fn colo_incoming_co(Error **errp)
 
 /* ------------------------------------------------------------ shutdown */
 
-void colo_shutdown(void)
+static void end_session(void)
 {
     ColoSession *s = &colo_session;
     enum { GOODBYE_LIMIT_MS = 500 };
@@ -572,4 +574,16 @@ void colo_shutdown(void)
     }
     qemu_mutex_unlock(&s->lock);
     bql_lock();
+}
+
+void colo_shutdown(void)
+{
+    end_session();
+    /*
+     * Disks are closed next, and must not be in a pair then, whoever began it
+     * (Xen has no session). To leave it they are drained, which must not wait
+     * for a peer: exports go first.
+     */
+    blk_exp_close_all();
+    colo_disks_end(false, NULL);
 }

@@ -147,6 +147,10 @@ class VM:
         """Where that log of this machine is."""
         return os.path.join(self.log_dir, f"{self.name}.{kind}")
 
+    def wrap(self, *words: str) -> None:
+        """Have QEMU started by another program, which must become it."""
+        self._argv[:0] = words
+
     # -- life ------------------------------------------------------------
 
     def start(self) -> "VM":

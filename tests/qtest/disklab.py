@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One QEMU with a secondary's disk, and what its guest and its peer must see.
+
+No guest runs and there is no primary: two NBD clients play them, one on the
+replication node, one on the disk below, where the primary's writes arrive.
+x-colo-disk-step plays the session.  The lab keeps what each of them must find,
+byte for byte: `view` and `parent`.
+"""
+
+import dataclasses
+import os
+import random
+from typing import Any, Dict, List, Optional
+
+from colo import disk, procs
+from colo.case import Context, check, check_equal
+from nbdclient import NBDClient, NBDError
+
+MIB = 1 << 20
+EIO, EINVAL, ENOSPC = 5, 22, 28
+FILE_NODE = "file0"
+IMAGE_NODE = "parent0"
+DISK_NODE = "disk0"
+MERGE_LIMIT_S = 30.0
+OPERATIONS = ("write", "write", "write", "zeroes", "plain zeroes", "trim",
+              "flush", "read")
+Options = Dict[str, Any]
+
+
+@dataclasses.dataclass
+class Setup:
+    """What the disk is made of."""
+
+    size: int = 8 * MIB
+    kind: str = "raw"                   # or qcow2
+    seed: int = 1
+    empty: bool = False                 # the image, else full of data
+    direct: bool = False                # O_DIRECT
+    iothread: bool = False
+    # nodes between the file and the format: options without `file`
+    below: List[Options] = dataclasses.field(default_factory=list)
+    directory: str = ""                 # of the image
+    wrapper: List[str] = dataclasses.field(default_factory=list)
+    options: Options = dataclasses.field(default_factory=dict)
+
+
+class DiskLab:
+    """See the top of the file."""
+
+    def __init__(self, context: Context, setup: Optional[Setup] = None,
+                 **changes: Any) -> None:
+        self.context = context
+        self.setup = dataclasses.replace(setup or Setup(), **changes)
+        self.size = self.setup.size
+        self.random = random.Random(self.setup.seed)
+        self.stage = "off"
+        self.parent = self._make_image()
+        self.view = self.parent
+        self._at_cut = bytearray()
+        self._socket = os.path.join(context.run_dir, "nbd")
+        self.machine = self._make_machine()
+        self.cmd = self.machine.qmp.cmd
+        self._add_nodes()
+        self.serve()
+        self.export("peer", IMAGE_NODE)
+        self.export("guest", DISK_NODE)
+        self.peer = self.connect("peer")
+        self.guest = self.connect("guest")
+
+    # -- making it -------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The image."""
+        return os.path.join(self.setup.directory or self.context.run_dir,
+                            f"disk.{self.setup.kind}")
+
+    def _make_image(self) -> bytearray:
+        raw = os.path.join(self.context.run_dir, "content")
+        data = bytearray(self.size)
+        if not self.setup.empty:
+            # Every fourth MiB of the image is a hole.
+            for start in range(0, self.size, 4 * MIB):
+                end = min(start + 3 * MIB, self.size)
+                data[start:end] = self.random.randbytes(end - start)
+        with open(raw, "wb") as file:
+            file.write(data)
+        self._convert(raw, "raw", self.path, self.setup.kind)
+        return data
+
+    def _convert(self, source: str, source_kind: str, target: str,
+                 kind: str) -> None:
+        procs.run([disk.tool(self.context.binary, "qemu-img"), "convert",
+                   "-f", source_kind, "-O", kind, source, target])
+
+    def _make_machine(self) -> Any:
+        machine = self.context.machine("disk", [
+            "-machine", "none", "-nodefaults", "-display", "none",
+            "-object", "iothread,id=io0"])
+        if self.setup.wrapper:
+            machine.wrap(*self.setup.wrapper)
+        return machine.start()
+
+    def _add_nodes(self) -> None:
+        self.cmd("blockdev-add", {
+            "driver": "file", "node-name": FILE_NODE, "filename": self.path,
+            "discard": "unmap", "cache": {"direct": self.setup.direct}})
+        below = FILE_NODE
+        for options in self.setup.below:
+            child = "image" if options["driver"] == "blkdebug" else "file"
+            self.cmd("blockdev-add", {**options, child: below})
+            below = options["node-name"]
+        self.cmd("blockdev-add", {
+            "driver": self.setup.kind, "node-name": IMAGE_NODE,
+            "file": below, "discard": "unmap"})
+        self.add_disk()
+
+    def add_disk(self) -> None:
+        """The replication node."""
+        self.cmd("blockdev-add", {
+            "driver": "replication", "node-name": DISK_NODE,
+            "file": IMAGE_NODE, "discard": "unmap", **self.setup.options})
+
+    def serve(self) -> None:
+        """Start the NBD server."""
+        self.cmd("nbd-server-start", {"addr": {
+            "type": "unix", "data": {"path": self._socket}}})
+
+    def export(self, name: str, node: str) -> None:
+        """Export that node."""
+        options = {"iothread": "io0"} if self.setup.iothread else {}
+        self.cmd("block-export-add", {
+            "type": "nbd", "id": name, "node-name": node, "name": name,
+            "writable": True, **options})
+
+    def connect(self, name: str) -> NBDClient:
+        """A client of that export."""
+        made = NBDClient(self._socket, name)
+        self.context.at_end(made.close)
+        check_equal(made.size, self.size, f"size of export {name}")
+        return made
+
+    # -- steps -----------------------------------------------------------
+
+    def step(self, step: str) -> None:
+        """Take it, and see that both sides see what they must."""
+        self.advance(step)
+        self.check()
+
+    def advance(self, step: str) -> None:
+        """Take it, while requests may be under way."""
+        self.cmd("x-colo-disk-step", {"step": step})
+        if step == "begin":
+            self.view = bytearray(self.parent)
+        elif step == "cut":
+            self._at_cut = bytearray(self.parent)
+        elif step == "enter":
+            self.view = self._at_cut
+        elif step == "take-over":
+            self.parent = self.view
+        elif step == "end":
+            self.view = self.parent
+        self.stage = {"begin": "running", "enter": "running", "cut": "cut",
+                      "roll-back": "running", "take-over": "merging",
+                      "end": "off", "check": self.stage}[step]
+
+    def steps(self, *names: str) -> None:
+        """One after the other."""
+        for name in names:
+            self.step(name)
+
+    def info(self) -> Options:
+        """What query-colo says about the disk."""
+        found = [entry for entry in self.cmd("query-colo")["disks"]
+                 if entry["node"] == DISK_NODE]
+        check_equal(len(found), 1, "entries of the disk in query-colo")
+        return dict(found[0])
+
+    def buffer(self) -> Options:
+        """Its part about the buffer; an empty one when there is none."""
+        return dict(self.info().get("buffer") or {
+            "stage": "off", "own": 0, "undo": 0, "memory": 0, "spilled": 0,
+            "memory-peak": 0, "merge-left": 0})
+
+    def is_merged(self) -> bool:
+        """Nothing is left to be merged after a takeover."""
+        return self.buffer()["stage"] in ("off", "alone")
+
+    def wait_merged(self) -> None:
+        """Until then; the disk holds what its guest sees."""
+        procs.wait_until(self.is_merged, MERGE_LIMIT_S, "the merge", 0.02)
+        self.stage = "alone"
+        self.check()
+
+    # -- looking ---------------------------------------------------------
+
+    def check(self) -> None:
+        """Guest and peer see what they must."""
+        self._compare("guest", self.guest, self.view)
+        if self.stage != "merging":
+            self._compare("peer", self.peer, self.parent)
+
+    def _compare(self, who: str, client: NBDClient,
+                 expected: bytearray) -> None:
+        for offset in range(0, self.size, 2 * MIB):
+            size = min(2 * MIB, self.size - offset)
+            found = client.read(offset, size)
+            if found != expected[offset:offset + size]:
+                at = next(i for i in range(size)
+                          if found[i] != expected[offset + i])
+                raise AssertionError(
+                    f"{who}, {self.stage}: byte {offset + at} is "
+                    f"{found[at]}, not {expected[offset + at]}")
+
+    def check_image(self) -> None:
+        """QEMU has ended: the image holds what the guest saw."""
+        copy = os.path.join(self.context.run_dir, "copy")
+        self._convert(self.path, self.setup.kind, copy, "raw")
+        with open(copy, "rb") as file:
+            check(file.read() == self.view, "the image is not what the guest "
+                                            "saw last")
+
+    def quit(self) -> None:
+        """End QEMU in good order."""
+        self.cmd("quit")
+        check_equal(self.machine.wait_exit(), 0, "exit code")
+
+    # -- requests --------------------------------------------------------
+
+    def write(self, who: str, offset: int, data: bytes,
+              fua: bool = False) -> None:
+        """By guest or peer."""
+        getattr(self, who).write(offset, data, fua)
+        self._model(who)[offset:offset + len(data)] = data
+
+    def _model(self, who: str) -> bytearray:
+        return self.view if who == "guest" else self.parent
+
+    def _range(self) -> List[int]:
+        limit = self.random.choice((3000, 70000, 700000))
+        size = self.random.randint(1, limit)
+        offset = self.random.randrange(self.size - size)
+        if self.random.random() < 0.5:
+            offset, size = offset & ~4095, max(size & ~4095, 4096)
+        return [offset, min(size, self.size - offset)]
+
+    def operate(self, who: str) -> None:
+        """One operation that nobody chose."""
+        operation = self.random.choice(OPERATIONS)
+        client: NBDClient = getattr(self, who)
+        offset, size = self._range()
+        if operation == "write":
+            self.write(who, offset, self.random.randbytes(size),
+                       self.random.random() < 0.1)
+        elif operation == "flush":
+            client.flush()
+        elif operation == "read":
+            check(client.read(offset, size)
+                  == self._model(who)[offset:offset + size]
+                  or (who, self.stage) == ("peer", "merging"),
+                  f"{who}, {self.stage}: {offset}+{size} differs")
+        elif operation == "trim":
+            client.trim(offset, size)
+            self._adopt(who, offset, size)
+        else:
+            client.zeroes(offset, size, operation == "plain zeroes")
+            self._model(who)[offset:offset + size] = bytes(size)
+
+    def _adopt(self, who: str, offset: int, size: int) -> None:
+        """What was discarded is as it was, or zero."""
+        found = getattr(self, who).read(offset, size)
+        model = self._model(who)
+        for at in range(0, size, 512):
+            part = found[at:at + 512]
+            before = model[offset + at:offset + at + len(part)]
+            if part != before and part != bytes(len(part)):
+                check(all(byte in (0, before[i])
+                          for i, byte in enumerate(part)),
+                      f"{who}: new bytes at {offset + at} after a discard")
+        model[offset:offset + size] = found
+
+    def may(self, who: str) -> bool:
+        """Is it this one's turn to write, in this stage?"""
+        return self.stage not in (("cut",) if who == "guest"
+                                  else ("merging", "alone"))
+
+    def work(self, count: int) -> None:
+        """Some operations by each that may; the others are refused."""
+        for _ in range(count):
+            for who in ("guest", "peer"):
+                if self.may(who):
+                    self.operate(who)
+                else:
+                    self.expect_refusal(who)
+        self.check()
+
+    def expect_refusal(self, who: str) -> None:
+        """A request that changes the disk is refused and does nothing."""
+        client: NBDClient = getattr(self, who)
+        offset, size = self._range()
+        number = self.error_of(self.random.choice((
+            lambda: client.write(offset, bytes(size)),
+            lambda: client.zeroes(offset, size),
+            lambda: client.trim(offset, size))))
+        check(number in (EIO, EINVAL), f"{who}, {self.stage}: error {number}")
+
+    @staticmethod
+    def error_of(request: Any) -> int:
+        """The error number of a request, 0 if it succeeds."""
+        try:
+            request()
+        except NBDError as error:
+            return error.number
+        return 0

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A small NBD client: one request at a time, every byte its caller's.
+
+Unlike the clients of QEMU it writes at any offset in any size, sends what it
+is told although the server is unwell, and can stop in the middle of a request.
+Protocol: the NBD project's doc/proto.md; structured replies are always used.
+"""
+
+import socket
+import struct
+from typing import List, Optional, Tuple
+
+OPTION_MAGIC = 0x49484156454F5054
+OPTION_REPLY_MAGIC = 0x3E889045565A9
+REQUEST_MAGIC = 0x25609513
+SIMPLE_REPLY_MAGIC = 0x67446698
+CHUNK_MAGIC = 0x668E33EF
+OPT_GO, OPT_STRUCTURED, OPT_SET_META = 7, 8, 10
+REPLY_ACK, REPLY_META = 1, 4
+READ, WRITE, FLUSH, TRIM, ZEROES, STATUS = 0, 1, 3, 4, 6, 7
+FLAG_FUA, FLAG_NO_HOLE = 1, 2
+CHUNK_DONE = 1
+CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_ERROR = 1, 2, 5, 1 << 15
+STATE_HOLE, STATE_ZERO = 1, 2
+CONTEXT = b"base:allocation"
+NAMES = {READ: "read", WRITE: "write", FLUSH: "flush", TRIM: "trim",
+         ZEROES: "zeroes", STATUS: "status"}
+
+
+class NBDError(Exception):
+    """The server answered with an error number."""
+
+    def __init__(self, command: int, offset: int, size: int,
+                 number: int) -> None:
+        self.number = number
+        super().__init__(f"{NAMES[command]} {offset}+{size}: error {number}")
+
+
+class NBDClient:
+    """A connection to one export over a unix socket."""
+
+    def __init__(self, path: str, export: str,
+                 timeout_s: float = 20.0) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout_s)
+        self._socket.connect(path)
+        self._handle = 0
+        self.size = 0
+        self._greet(export.encode())
+
+    def close(self) -> None:
+        """Without a word, as a host that has died."""
+        self._socket.close()
+
+    # -- bytes -----------------------------------------------------------
+
+    def _take(self, size: int) -> bytes:
+        parts = []
+        while size > 0:
+            part = self._socket.recv(min(size, 1 << 20))
+            if not part:
+                raise ConnectionError("the NBD server closed the connection")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    # -- handshake -------------------------------------------------------
+
+    def _greet(self, export: bytes) -> None:
+        self._take(18)
+        self._socket.sendall(struct.pack(">I", 3))
+        self._option(OPT_STRUCTURED, b"")
+        name = struct.pack(">I", len(export)) + export
+        self._option(OPT_SET_META, name + struct.pack(
+            ">II", 1, len(CONTEXT)) + CONTEXT)
+        for reply in self._option(OPT_GO, name + struct.pack(">H", 0)):
+            if reply[:2] == b"\0\0":
+                self.size = struct.unpack(">Q", reply[2:10])[0]
+
+    def _option(self, option: int, data: bytes) -> List[bytes]:
+        self._socket.sendall(struct.pack(">QII", OPTION_MAGIC, option,
+                                         len(data)) + data)
+        replies = []
+        while True:
+            magic, echo, kind, size = struct.unpack(">QIII", self._take(20))
+            assert (magic, echo) == (OPTION_REPLY_MAGIC, option)
+            payload = self._take(size)
+            if kind == REPLY_ACK:
+                return replies
+            if kind & 1 << 31:
+                raise ConnectionError(f"option {option} refused: {payload!r}")
+            replies.append(payload)
+
+    # -- requests --------------------------------------------------------
+
+    def _header(self, command: int, offset: int, size: int,
+                flags: int) -> bytes:
+        self._handle += 1
+        return struct.pack(">IHHQQI", REQUEST_MAGIC, flags, command,
+                           self._handle, offset, size)
+
+    def _request(self, command: int, offset: int, size: int, flags: int = 0,
+                 data: bytes = b"") -> List[Tuple[int, bytes]]:
+        self._socket.sendall(self._header(command, offset, size, flags) + data)
+        number, chunks = self._reply()
+        if number:
+            raise NBDError(command, offset, size, number)
+        return chunks
+
+    def _reply(self) -> Tuple[int, List[Tuple[int, bytes]]]:
+        number = 0
+        chunks: List[Tuple[int, bytes]] = []
+        while True:
+            magic, = struct.unpack(">I", self._take(4))
+            if magic == SIMPLE_REPLY_MAGIC:
+                number, handle = struct.unpack(">IQ", self._take(12))
+                assert handle == self._handle
+                return number, chunks
+            assert magic == CHUNK_MAGIC, hex(magic)
+            flags, kind, handle, size = struct.unpack(">HHQI", self._take(16))
+            assert handle == self._handle
+            payload = self._take(size)
+            if kind & CHUNK_ERROR:
+                number = struct.unpack(">I", payload[:4])[0]
+            else:
+                chunks.append((kind, payload))
+            if flags & CHUNK_DONE:
+                return number, chunks
+
+    def read(self, offset: int, size: int) -> bytes:
+        """These bytes."""
+        data = bytearray(size)
+        for kind, payload in self._request(READ, offset, size):
+            if kind == CHUNK_DATA:
+                at = struct.unpack(">Q", payload[:8])[0] - offset
+                data[at:at + len(payload) - 8] = payload[8:]
+        return bytes(data)
+
+    def write(self, offset: int, data: bytes, fua: bool = False) -> None:
+        """Write these bytes."""
+        self._request(WRITE, offset, len(data), FLAG_FUA if fua else 0, data)
+
+    def zeroes(self, offset: int, size: int, no_hole: bool = False) -> None:
+        """Write zeroes; the server may punch a hole."""
+        self._request(ZEROES, offset, size, FLAG_NO_HOLE if no_hole else 0)
+
+    def trim(self, offset: int, size: int) -> None:
+        """These bytes are not needed any more."""
+        self._request(TRIM, offset, size)
+
+    def flush(self) -> None:
+        """What was written is to be durable."""
+        self._request(FLUSH, 0, 0)
+
+    def status(self, offset: int, size: int) -> List[Tuple[int, int]]:
+        """Runs of (size, STATE_ bits) that cover all of it."""
+        runs: List[Tuple[int, int]] = []
+        covered = 0
+        while covered < size:
+            chunks = self._request(STATUS, offset + covered, size - covered)
+            for _kind, payload in chunks:
+                for run, state in struct.iter_unpack(">II", payload[4:]):
+                    runs.append((min(run, size - covered), state))
+                    covered += run
+        return runs
+
+    # -- misbehaviour, and requests in the air ---------------------------
+
+    def send_write(self, offset: int, data: bytes,
+                   sent: Optional[int] = None) -> None:
+        """Send a write, or the first `sent` bytes of it; see finish()."""
+        message = self._header(WRITE, offset, len(data), 0) + data
+        self._socket.sendall(message[:sent])
+
+    def finish(self) -> int:
+        """Wait for the answer to send_write(); its error number or 0."""
+        return self._reply()[0]
+
+    def is_answered(self, timeout_s: float) -> bool:
+        """Has the server said something?"""
+        before = self._socket.gettimeout()
+        self._socket.settimeout(timeout_s)
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except socket.timeout:
+            return False
+        finally:
+            self._socket.settimeout(before)
