@@ -11,13 +11,15 @@ serves on both hosts, since their paths are the same.
 """
 
 import dataclasses
+import json
 import os
 import uuid
-from typing import List
+from typing import Any, Dict, List
 
 from colo import addresses, procs, vm
+from colo.qmp import QMPError
 from colo.vm import Spec
-from hosts import EMULATOR, IMAGES, Host
+from hosts import EMULATOR, IMAGES, Host, Hosts
 
 DISK_MIB = 64
 NAMES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd"}
@@ -72,10 +74,14 @@ class Plain:
 
     # -- files -----------------------------------------------------------
 
-    def install(self, host: Host) -> "Plain":
-        """Put kernel, initramfs and empty images on a host."""
+    def install_boot_files(self, host: Host) -> None:
+        """Put kernel and initramfs on a host."""
         for name in self._boot_files():
             host.put(os.path.join(vm.GUEST, name), name)
+
+    def install(self, host: Host) -> "Plain":
+        """The same, and empty images."""
+        self.install_boot_files(host)
         for number, disk in enumerate(self.disks):
             inside = os.path.join(IMAGES, disk.file(number))
             if not os.path.exists(host.path(inside)):
@@ -194,7 +200,33 @@ class Domain:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def wait_console(self, text: str, timeout_s: float = 60.0) -> None:
+    def qmp(self, command: str, **arguments: Any) -> Any:
+        """A command of the domain's QEMU; `_` in names stands for `-`."""
+        words = {name.replace("_", "-"): value
+                 for name, value in arguments.items()}
+        return self.qmp_raw({"execute": command, "arguments": words})
+
+    def qmp_raw(self, request: Dict[str, Any]) -> Any:
+        """The same with a request as it stands."""
+        answer = json.loads(self.host.virsh(
+            "qemu-monitor-command", self.name, json.dumps(request)))
+        if "error" in answer:
+            raise QMPError(f"{self.name} on {self.host.name}",
+                           request["execute"], answer["error"])
+        return answer["return"]
+
+    def colo(self) -> Dict[str, Any]:
+        """What QEMU says about its protection."""
+        return self.qmp("query-colo")
+
+    def wait_colo(self, state: str, timeout_s: float = 30.0) -> None:
+        """Wait until `query-colo` tells that state."""
+        def reached() -> bool:
+            return self.colo()["state"] == state
+        procs.wait_until(reached, timeout_s,
+                         f"state {state} of {self.name} on {self.host.name}")
+
+    def wait_console(self, text: str, timeout_s: float = 120.0) -> None:
         """Wait until the guest has written `text`."""
         procs.wait_until(lambda: text in self.console(), timeout_s,
                          f"'{text}' on the console of {self.name}")
@@ -202,12 +234,26 @@ class Domain:
 
 def start(host: Host, spec: Plain, persistent: bool = False) -> Domain:
     """Start a domain, defined first if it is to stay."""
-    path = os.path.join(host.directory, f"{spec.name}.xml")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(spec.xml())
+    path = write_xml(host, spec.name, spec.xml())
     if persistent:
         host.virsh("define", "--validate", path)
         host.virsh("start", spec.name)
     else:
         host.virsh("create", "--validate", path)
     return Domain(host, spec.name)
+
+
+def boot(hosts: Hosts, spec: Plain, persistent: bool = False) -> Domain:
+    """A domain on A whose guest is up; B has the kernel to run it."""
+    spec.install_boot_files(hosts.b)
+    domain = start(hosts.a, spec.install(hosts.a), persistent)
+    domain.wait_console("colo-guest: ready")
+    return domain
+
+
+def write_xml(host: Host, name: str, text: str) -> str:
+    """Put a domain's XML into a file for virsh; its path."""
+    path = os.path.join(host.directory, f"{name}.xml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path

@@ -146,6 +146,18 @@ class Host:
                              f"{done.stdout.strip()}")
         return done.stdout.strip()
 
+    def refusal(self, *words: str) -> str:
+        """What virsh says against a command; empty if it took it."""
+        try:
+            self.virsh(*words)
+        except VirshError as error:
+            return str(error)
+        return ""
+
+    def domains(self) -> List[str]:
+        """The names of all domains that the host knows."""
+        return self.virsh("list", "--all", "--name").split()
+
     # -- life ------------------------------------------------------------
 
     def start(self) -> None:
