@@ -112,6 +112,7 @@ class SymmetricDisk(NoDisk):
                 "server": address, "export": f"parent{index}"})
             primary.cmd("colo-disk-attach", {
                 "node": f"disk{index}", "target": self._peer(index),
+                "auto-dismiss": False,
                 **self._how(secondary, index)})
         self._wait_in_sync(primary)
 
@@ -171,21 +172,24 @@ class SymmetricDisk(NoDisk):
         for index in range(self._options.count):
             procs.wait_until(lambda index=index: self._is_in_sync(
                 primary, index), SYNC_LIMIT_S, f"disk{index} in sync", 0.05)
-        self.copied_bytes = sum(
-            int(job["current-progress"]) for job in primary.cmd("query-jobs")
-            if job["id"].startswith("disk"))
+        self.copied_bytes = 0
+        for job in primary.cmd("query-jobs"):
+            if job["id"].startswith("disk"):
+                self.copied_bytes += int(job["current-progress"])
+                primary.cmd("job-dismiss", {"id": job["id"]})
 
     def _is_in_sync(self, primary: QMPClient, index: int) -> bool:
         for job in primary.cmd("query-jobs"):
             if job["id"] == f"disk{index}" and job.get("error"):
                 raise RuntimeError(f"disk{index}: {job['error']}")
-        return bool(self.entry(primary, index)["sync"] == "in-sync")
+        forward = self.entry(primary, index).get("forward")
+        return bool(forward and forward["in-sync"])
 
     def settle(self, monitor: QMPClient) -> None:
         for index in range(self._options.count):
             procs.wait_until(
                 lambda index=index: self.entry(monitor, index).get(
-                    "merge-left-bytes", 0) == 0,
+                    "buffer", {}).get("merge-left", 0) == 0,
                 SYNC_LIMIT_S, f"disk{index} merged", 0.1)
 
     # -- roles -----------------------------------------------------------

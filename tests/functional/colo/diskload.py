@@ -29,7 +29,7 @@ EXCHANGES = 40
 
 def has_symmetric() -> bool:
     """True if this source has the form that is the same on both sides."""
-    with open(os.path.join(vm.TOP, "qapi", "colo.json"),
+    with open(os.path.join(vm.TOP, "qapi", "colo-disk.json"),
               encoding="utf-8") as file:
         return "colo-disk-attach" in file.read()
 
