@@ -417,9 +417,11 @@ static bool part_end(ColoDiskPart *part, bool survivor, Error **errp)
     s->role = REPLICATION_ROLE_NONE;
     if (was == REPLICATION_ROLE_PRIMARY) {
         end_primary(s);
-    } else if (was == REPLICATION_ROLE_SECONDARY) {
-        return colo_buffer_end(s->buffer, survivor, note_difference, NULL, s,
-                               errp);
+    } else if (was == REPLICATION_ROLE_SECONDARY &&
+               !colo_buffer_end(s->buffer, survivor, note_difference, NULL,
+                                s, errp)) {
+        s->role = was;
+        return false;
     }
     return true;
 }
