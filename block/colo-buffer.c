@@ -231,6 +231,15 @@ static bool can_share(ColoBuffer *b, Error **errp)
     return true;
 }
 
+/* A job would go on writing to one of two disks that are equal now. */
+static bool is_idle(ColoBuffer *b, Error **errp)
+{
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    return !bdrv_op_is_blocked(b->bs, BLOCK_OP_TYPE_BACKUP_TARGET, errp) &&
+           !bdrv_op_is_blocked(b->parent->bs, BLOCK_OP_TYPE_BACKUP_TARGET,
+                               errp);
+}
+
 static bool insert(ColoBuffer *b, Error **errp)
 {
     if (!colo_ingress_insert(b, errp)) {
@@ -256,7 +265,7 @@ bool colo_buffer_begin(ColoBuffer *b, BdrvChild *parent, Error **errp)
                    b->bs->node_name);
         return false;
     }
-    if (b->options.shared && !can_share(b, errp)) {
+    if (!is_idle(b, errp) || (b->options.shared && !can_share(b, errp))) {
         return false;
     }
     fd = colo_spill_open(b->spill_dir, errp);

@@ -163,14 +163,34 @@ write_to_parent(ColoBuffer *b, const GuestWrite *w, const ColoPiece *piece)
     return ret < 0 ? ret : 0;
 }
 
+/*
+ * A discard may do nothing. Where the maps have something, the parent has the
+ * lost primary's data below it, which must not come up.
+ */
+static int coroutine_fn GRAPH_RDLOCK
+discard_merging(ColoBuffer *b, const GuestWrite *w, uint64_t offset,
+                uint64_t end, ColoPiece *piece)
+{
+    GuestWrite now = *w;
+
+    colo_disk_read_at(b->disk, offset, end - offset, piece);
+    if (piece->in_store || piece->is_zero) {
+        now.op = GUEST_ZEROES;
+        now.flags = BDRV_REQ_MAY_UNMAP;
+    }
+    colo_disk_write_zero_at(b->disk, offset, piece->size, piece);
+    return write_to_parent(b, &now, piece);
+}
+
 /* The first piece; 0 or -errno. */
 static int coroutine_fn GRAPH_RDLOCK
 write_piece(ColoBuffer *b, const GuestWrite *w, uint64_t offset,
             uint64_t end, ColoPiece *piece, bool *lost)
 {
+    ColoDiskStage stage = colo_disk_stage(b->disk);
     int ret;
 
-    switch (colo_disk_stage(b->disk)) {
+    switch (stage) {
     case COLO_DISK_CUT:
         /* The guest is stopped, so this is somebody else. */
         return -EBUSY;
@@ -178,6 +198,9 @@ write_piece(ColoBuffer *b, const GuestWrite *w, uint64_t offset,
         return -EIO;
     default:
         break;
+    }
+    if (w->op == GUEST_DISCARD && stage == COLO_DISK_MERGING) {
+        return discard_merging(b, w, offset, end, piece);
     }
     if (w->op == GUEST_WRITE) {
         colo_disk_write_at(b->disk, offset, end - offset, piece);

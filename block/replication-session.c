@@ -196,9 +196,12 @@ static bool end_secondary(BDRVReplicationState *s, bool survivor,
     } else {
         replication_unblock_ops(s);
     }
+    if (!colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
+                         errp)) {
+        return false;
+    }
     s->role = REPLICATION_ROLE_NONE;
-    return colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
-                           errp);
+    return true;
 }
 
 static bool part_end(ColoDiskPart *part, bool survivor, Error **errp)

@@ -37,9 +37,10 @@ class Setup:
     empty: bool = False                 # the image, else full of data
     direct: bool = False                # O_DIRECT
     iothread: bool = False
-    # nodes between the file and the format: options without `file`
-    below: List[Options] = dataclasses.field(default_factory=list)
-    directory: str = ""                 # of the image
+    # faults of the file: rules of blkdebug; "stalls": by debug()
+    faults: List[Options] = dataclasses.field(default_factory=list)
+    stalls: bool = False
+    name: str = "disk"                  # of the image, and of QEMU
     wrapper: List[str] = dataclasses.field(default_factory=list)
     options: Options = dataclasses.field(default_factory=dict)
 
@@ -57,7 +58,7 @@ class DiskLab:
         self.parent = self._make_image()
         self.view = self.parent
         self._at_cut = bytearray()
-        self._socket = os.path.join(context.run_dir, "nbd")
+        self._socket = self._in_run_dir(f"{self.setup.name}.nbd")
         self.machine = self._make_machine()
         self.cmd = self.machine.qmp.cmd
         self._add_nodes()
@@ -72,11 +73,13 @@ class DiskLab:
     @property
     def path(self) -> str:
         """The image."""
-        return os.path.join(self.setup.directory or self.context.run_dir,
-                            f"disk.{self.setup.kind}")
+        return self._in_run_dir(f"{self.setup.name}.{self.setup.kind}")
+
+    def _in_run_dir(self, name: str) -> str:
+        return os.path.join(self.context.run_dir, name)
 
     def _make_image(self) -> bytearray:
-        raw = os.path.join(self.context.run_dir, "content")
+        raw = self._in_run_dir("content")
         data = bytearray(self.size)
         if not self.setup.empty:
             # Every fourth MiB of the image is a hole.
@@ -94,7 +97,7 @@ class DiskLab:
                    "-f", source_kind, "-O", kind, source, target])
 
     def _make_machine(self) -> Any:
-        machine = self.context.machine("disk", [
+        machine = self.context.machine(self.setup.name, [
             "-machine", "none", "-nodefaults", "-display", "none",
             "-object", "iothread,id=io0"])
         if self.setup.wrapper:
@@ -106,20 +109,38 @@ class DiskLab:
             "driver": "file", "node-name": FILE_NODE, "filename": self.path,
             "discard": "unmap", "cache": {"direct": self.setup.direct}})
         below = FILE_NODE
-        for options in self.setup.below:
-            child = "image" if options["driver"] == "blkdebug" else "file"
-            self.cmd("blockdev-add", {**options, child: below})
-            below = options["node-name"]
+        if self.setup.faults:
+            below = "fault0"
+            self.cmd("blockdev-add", {
+                "driver": "blkdebug", "node-name": below, "image": FILE_NODE,
+                "inject-error": self.setup.faults})
+        elif self.setup.stalls:
+            # By this way it has a name that debug() may use at any time.
+            below = "fault0"
+            self.machine.qmp.hmp(f"drive_add 0 if=none,id=faults,node-name="
+                                 f"{below},driver=blkdebug,image={FILE_NODE}")
         self.cmd("blockdev-add", {
             "driver": self.setup.kind, "node-name": IMAGE_NODE,
             "file": below, "discard": "unmap"})
         self.add_disk()
+
+    def debug(self, command: str) -> None:
+        """Have a request stall, or go on; needs `stalls`."""
+        printed = self.machine.qmp.hmp(f'qemu-io faults "{command}"')
+        check("rror" not in printed, printed)
 
     def add_disk(self) -> None:
         """The replication node."""
         self.cmd("blockdev-add", {
             "driver": "replication", "node-name": DISK_NODE,
             "file": IMAGE_NODE, "discard": "unmap", **self.setup.options})
+
+    def remove_disk(self) -> None:
+        """Take the guest away, and the replication node with it."""
+        mark = self.machine.qmp.mark()
+        self.cmd("block-export-del", {"id": "guest", "mode": "hard"})
+        self.machine.qmp.wait_event("BLOCK_EXPORT_DELETED", since=mark)
+        self.cmd("blockdev-del", {"node-name": DISK_NODE})
 
     def serve(self) -> None:
         """Start the NBD server."""
@@ -196,9 +217,13 @@ class DiskLab:
 
     def check(self) -> None:
         """Guest and peer see what they must."""
-        self._compare("guest", self.guest, self.view)
+        self.check_guest()
         if self.stage != "merging":
             self._compare("peer", self.peer, self.parent)
+
+    def check_guest(self) -> None:
+        """The guest sees what it must."""
+        self._compare("guest", self.guest, self.view)
 
     def _compare(self, who: str, client: NBDClient,
                  expected: bytearray) -> None:
@@ -214,7 +239,7 @@ class DiskLab:
 
     def check_image(self) -> None:
         """QEMU has ended: the image holds what the guest saw."""
-        copy = os.path.join(self.context.run_dir, "copy")
+        copy = self._in_run_dir("copy")
         self._convert(self.path, self.setup.kind, copy, "raw")
         with open(copy, "rb") as file:
             check(file.read() == self.view, "the image is not what the guest "

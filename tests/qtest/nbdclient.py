@@ -18,7 +18,8 @@ CHUNK_MAGIC = 0x668E33EF
 OPT_GO, OPT_STRUCTURED, OPT_SET_META = 7, 8, 10
 REPLY_ACK, REPLY_META = 1, 4
 READ, WRITE, FLUSH, TRIM, ZEROES, STATUS = 0, 1, 3, 4, 6, 7
-FLAG_FUA, FLAG_NO_HOLE = 1, 2
+# In pieces, QEMU answers a read that fails by hanging up.
+FLAG_FUA, FLAG_NO_HOLE, FLAG_IN_ONE = 1, 2, 4
 CHUNK_DONE = 1
 CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_ERROR = 1, 2, 5, 1 << 15
 STATE_HOLE, STATE_ZERO = 1, 2
@@ -129,8 +130,14 @@ class NBDClient:
 
     def read(self, offset: int, size: int) -> bytes:
         """These bytes."""
+        return self._joined(self._request(READ, offset, size, FLAG_IN_ONE),
+                            offset, size)
+
+    @staticmethod
+    def _joined(chunks: List[Tuple[int, bytes]], offset: int,
+                size: int) -> bytes:
         data = bytearray(size)
-        for kind, payload in self._request(READ, offset, size):
+        for kind, payload in chunks:
             if kind == CHUNK_DATA:
                 at = struct.unpack(">Q", payload[:8])[0] - offset
                 data[at:at + len(payload) - 8] = payload[8:]
@@ -175,6 +182,17 @@ class NBDClient:
     def finish(self) -> int:
         """Wait for the answer to send_write(); its error number or 0."""
         return self._reply()[0]
+
+    def send_read(self, offset: int, size: int) -> None:
+        """Ask for these bytes; see finish_read()."""
+        self._socket.sendall(self._header(READ, offset, size, FLAG_IN_ONE))
+
+    def finish_read(self, offset: int, size: int) -> bytes:
+        """Wait for the answer to send_read()."""
+        number, chunks = self._reply()
+        if number:
+            raise NBDError(READ, offset, size, number)
+        return self._joined(chunks, offset, size)
 
     def is_answered(self, timeout_s: float) -> bool:
         """Has the server said something?"""

@@ -7,9 +7,8 @@ and by the peer; after each step both must see exactly what they should.
 
 from typing import Any
 
-from colo.case import Context, add, case, check, check_equal
-from disklab import DISK_NODE, IMAGE_NODE, MIB, DiskLab, Setup
-from nbdclient import STATE_HOLE, STATE_ZERO
+from colo.case import Context, add, check_equal
+from disklab import MIB, DiskLab, Setup
 
 COUNT = 40
 ROWS = {

@@ -9,7 +9,7 @@ guest sees nothing of it, and at the end every byte is where it belongs.
 import random
 import threading
 import time
-from typing import Any, Callable, List
+from typing import Callable, List
 
 from colo import procs
 from colo.case import Context, add, check

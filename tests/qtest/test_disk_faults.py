@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A secondary's disk when something below it, or the peer, fails.
+
+Whatever fails: nobody is told that a write is kept which is not, the guest
+sees its own data and no one else's, and no step waits for ever.
+"""
+
+import os
+import shlex
+import time
+from typing import Any
+
+from colo import procs
+from colo.case import Context, case, check, check_equal
+from disklab import DISK_NODE, EIO, ENOSPC, IMAGE_NODE, MIB, DiskLab, Setup
+from test_disk_stages import graph
+
+KIB = 1024
+STEP_LIMIT_S = 3.0
+
+
+def once(iotype: str, offset: int = -1, errno: int = EIO) -> Any:
+    """The first request of that type (that touches this byte) fails."""
+    place = {} if offset < 0 else {"sector": offset // 512}
+    return {"event": "none", "iotype": iotype, "errno": errno, "once": True,
+            **place}
+
+
+def small_directory(context: Context, size: str) -> Setup:
+    """A disk that spills to a file system of that size, and soon."""
+    path = os.path.join(context.run_dir, "small")
+    os.mkdir(path)
+    mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(path)}"
+    return Setup(wrapper=["unshare", "--mount", "sh", "-c",
+                          f'{mount} && exec "$@"', "-"],
+                 options={"buffer-limit": MIB, "spill-dir": path})
+
+
+def fill(lab: DiskLab, who: str, size: int) -> int:
+    """Write until it fails; the error number."""
+    step = 128 * KIB
+    for offset in range(0, size, step):
+        number = lab.error_of(lambda offset=offset: lab.write(
+            who, offset, lab.random.randbytes(step)))
+        if number:
+            return number
+    return 0
+
+
+def quick(lab: DiskLab, *names: str) -> None:
+    """Steps which must not wait for what is stuck."""
+    for name in names:
+        start = time.monotonic()
+        lab.advance(name)
+        check(time.monotonic() - start < STEP_LIMIT_S, f"{name} waited")
+
+
+def refusal(lab: DiskLab, step: str) -> str:
+    """Why it cannot be taken."""
+    error = lab.machine.qmp.try_cmd("x-colo-disk-step", {"step": step})
+    check(error, f"{step} was not refused")
+    assert error is not None
+    return error.desc
+
+
+# -- the parent -----------------------------------------------------------
+
+@case(linux=False, reference=False)
+def disk_undo_cannot_be_read(context: Context) -> None:
+    """What would be overwritten is unreadable: the peer's write fails."""
+    lab = DiskLab(context, faults=[once("read", MIB)])
+    lab.advance("begin")
+    check_equal(lab.error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), EIO,
+                "the peer's error")
+    check_equal(lab.buffer()["stage"], "running", "stage")
+    lab.check()
+    lab.work(10)
+    lab.steps("cut", "enter", "check")
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_peer_write_fails(context: Context) -> None:
+    """The disk refuses what the peer writes: the peer is told, no one else."""
+    lab = DiskLab(context, faults=[once("write", MIB), once("flush")])
+    lab.advance("begin")
+    check_equal(lab.error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), EIO,
+                "the peer's error")
+    lab.check()
+    lab.write("peer", MIB, b"y" * 4096)
+    check_equal(lab.error_of(lab.peer.flush), EIO, "the flush")
+    lab.check()
+    lab.work(10)
+    lab.steps("cut", "enter")
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_guest_read_fails(context: Context) -> None:
+    """An unreadable sector is the guest's business, as on any disk."""
+    lab = DiskLab(context, faults=[once("read", MIB)])
+    lab.advance("begin")
+    check_equal(lab.error_of(lambda: lab.guest.read(MIB - 512, 2048)), EIO,
+                "the guest's error")
+    lab.check()
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_merge_meets_errors(context: Context) -> None:
+    """A failing write or flush holds the merge up; the guest sees nothing."""
+    lab = DiskLab(context, faults=[
+        once("write", MIB), once("write", 0), once("write", MIB, ENOSPC),
+        once("flush")])
+    lab.advance("begin")
+    for offset in range(0, 4 * MIB, 512 * KIB):
+        lab.write("guest", offset, lab.random.randbytes(100 * KIB))
+    # A write of the peer at the place would take the fault away.
+    lab.write("peer", 5 * MIB, lab.random.randbytes(MIB))
+    lab.step("take-over")
+    procs.wait_until(lambda: lab.buffer()["merge-left"] <= 200 * KIB, 10,
+                     "all but what fails being merged", 0.02)
+    check(lab.buffer()["merge-left"] > 0, "nothing failed")
+    lab.check()
+    lab.wait_merged()
+    lab.work(5)
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_stalled_write(context: Context) -> None:
+    """The peer's write is stuck in the disk below: checkpoints go on."""
+    lab = DiskLab(context, stalls=True)
+    lab.advance("begin")
+    lab.debug("break write_aio A")
+    data = lab.random.randbytes(8192)
+    lab.peer.send_write(MIB, data)
+    check(not lab.peer.is_answered(0.2), "nothing is stuck")
+    # It is not on the disk, and not in what the guest sees.
+    lab.check_guest()
+    lab.write("guest", MIB + 100, b"own" * 500)
+    quick(lab, "cut", "roll-back", "cut", "enter")
+    lab.debug("resume A")
+    check_equal(lab.peer.finish(), 0, "the peer's write")
+    # It had begun before the cut, so it belongs to the epoch that is over.
+    lab.parent[MIB:MIB + 8192] = data
+    lab.view[MIB:MIB + 8192] = data
+    lab.check()
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_stalled_read(context: Context) -> None:
+    """The guest reads slowly: the peer's write waits, the guest gets old."""
+    lab = DiskLab(context, stalls=True)
+    lab.advance("begin")
+    reader = lab.connect("guest")
+    lab.debug("break read_aio A")
+    reader.send_read(MIB, 8192)
+    check(not reader.is_answered(0.2), "the read is not stuck")
+    lab.peer.send_write(MIB + 512, b"new" * 512)
+    check(not lab.peer.is_answered(0.3), "the peer did not wait for a reader")
+    # Those who look now look elsewhere, and wait for nobody.
+    lab.check_guest()
+    lab.debug("resume A")
+    check_equal(reader.finish_read(MIB, 8192), bytes(lab.view[MIB:MIB + 8192]),
+                "what the guest read")
+    check_equal(lab.peer.finish(), 0, "the peer's write")
+    lab.parent[MIB + 512:MIB + 512 + 1536] = b"new" * 512
+    lab.check()
+    lab.quit()
+
+
+# -- the spill file -------------------------------------------------------
+
+@case(linux=False, reference=False)
+def disk_spill_full_for_the_guest(context: Context) -> None:
+    """The guest's own data cannot be kept: this side must not take over."""
+    lab = DiskLab(context, small_directory(context, "2m"))
+    lab.advance("begin")
+    number = fill(lab, "guest", 8 * MIB)
+    check_equal(number, ENOSPC, "the guest's error")
+    check_equal(lab.buffer()["stage"], "broken", "stage")
+    for step in ("check", "take-over"):
+        words = refusal(lab, step)
+        check("could not keep what the guest wrote" in words
+              and "No space" in words and DISK_NODE in words, words)
+    for who in ("guest", "peer"):
+        lab.expect_refusal(who)
+    quick(lab, "cut", "roll-back", "enter", "end")
+    lab.work(10)
+    lab.steps("begin", "check", "end")
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_spill_full_for_the_peer(context: Context) -> None:
+    """What the peer overwrites cannot be kept: it must not overwrite it."""
+    lab = DiskLab(context, small_directory(context, "2m"))
+    lab.advance("begin")
+    check_equal(fill(lab, "peer", 8 * MIB), ENOSPC, "the peer's error")
+    check_equal(lab.buffer()["stage"], "running", "stage")
+    lab.steps("check", "cut", "enter")
+    check_equal(fill(lab, "peer", 2 * MIB), 0, "the next epoch's error")
+    lab.check()
+    lab.step("take-over")
+    lab.wait_merged()
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_spill_directory_unusable(context: Context) -> None:
+    """A pair does not begin when it could not spill, and says where."""
+    file = os.path.join(context.run_dir, "file")
+    with open(file, "w", encoding="ascii"):
+        pass
+    for number, path in enumerate(("/nonexistent", file, "/proc/self")):
+        lab = DiskLab(context, name=f"disk{number}",
+                      options={"spill-dir": path})
+        before = graph(lab)
+        words = refusal(lab, "begin")
+        check(f"'{path}'" in words, words)
+        check_equal(graph(lab), before, "the graph")
+        lab.work(5)
+        lab.quit()
+        lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_spill_space_comes_back(context: Context) -> None:
+    """A storm far above the limit: memory stays below it, files go."""
+    lab = DiskLab(context, size=64 * MIB, empty=True,
+                  options={"buffer-limit": 4 * MIB,
+                           "spill-dir": context.run_dir})
+    lab.advance("begin")
+    for _ in range(3):
+        for offset in range(0, 48 * MIB, MIB):
+            data = lab.random.randbytes(MIB)
+            lab.write("guest", offset, data)
+            lab.write("peer", offset + 16 * MIB, data)
+        counts = lab.buffer()
+        check_equal(counts["memory"], 4 * MIB, "memory")
+        check(counts["spilled"] > 40 * MIB, f"spilled {counts['spilled']}")
+        check(spilled_bytes(lab) > 40 * MIB, "nothing is in a file")
+        lab.steps("cut", "enter")
+        counts = lab.buffer()
+        check_equal((counts["memory"], counts["spilled"]), (0, 0), "kept")
+        procs.wait_until(lambda: spilled_bytes(lab) == 0, 10,
+                         "the spill file being gone", 0.02)
+    check(lab.buffer()["memory-peak"] <= 4 * MIB, "peak above the limit")
+    lab.quit()
+
+
+def spilled_bytes(lab: DiskLab) -> int:
+    """What files without a name take on the disk."""
+    directory = f"/proc/{lab.machine.pid}/fd"
+    total = 0
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        try:
+            if "colo-spill" in os.readlink(path):
+                total += os.stat(path).st_blocks * 512
+        except OSError:
+            continue
+    return total
+
+
+# -- the peer's connection ------------------------------------------------
+
+@case(linux=False, reference=False)
+def disk_peer_ends_in_a_request(context: Context) -> None:
+    """The host of the peer dies in the middle of a write: nothing hangs."""
+    lab = DiskLab(context)
+    lab.advance("begin")
+    lab.work(5)
+    half = lab.connect("peer")
+    half.send_write(MIB, bytes(256 * KIB), 100 * KIB)
+    lab.steps("cut", "enter")
+    lab.work(5)
+    quick(lab, "take-over")
+    lab.wait_merged()
+    lab.work(5)
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_late_writes_are_fenced(context: Context) -> None:
+    """After a takeover no peer reaches the disk, whatever it tries."""
+    lab = DiskLab(context)
+    lab.steps("begin", "take-over")
+    lab.wait_merged()
+    lab.export("late", IMAGE_NODE)
+    late = lab.connect("late")
+    for client in (lab.peer, late):
+        for request in (lambda: client.write(0, b"x"),
+                        lambda: client.zeroes(0, 1),
+                        lambda: client.trim(0, 4096), client.flush):
+            check_equal(lab.error_of(request), EIO, "the peer's error")
+        check_equal(client.read(0, 4096), bytes(lab.view[:4096]), "its read")
+    lab.remove_disk()
+    check_equal(lab.error_of(lambda: late.write(0, b"x")), EIO,
+                "the error once the node is gone")
+    lab.quit()
+    lab.check_image()
