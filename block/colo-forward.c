@@ -192,7 +192,7 @@ bool colo_forward_check(ColoForward *f, Error **errp)
 /* -------------------------------------------------------------- requests */
 
 /* False: broken, nothing may be sent. */
-static bool request_begin(ColoForward *f, Request *r, int64_t bytes)
+static bool request_begin(ColoForward *f, Request *r)
 {
     QEMU_LOCK_GUARD(&f->lock);
     if (f->reason) {
@@ -201,8 +201,6 @@ static bool request_begin(ColoForward *f, Request *r, int64_t bytes)
     r->start_ns = now_ns();
     QTAILQ_INSERT_TAIL(&f->in_flight, r, next);
     f->in_flight_count++;
-    f->request_count++;
-    f->sent_bytes += bytes;
     if (!f->is_armed) {
         f->is_armed = true;
         timer_mod(f->timer, r->start_ns + limit_ns(f));
@@ -251,8 +249,12 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
     Request r;
     int ret;
 
-    if (!request_begin(f, &r, bytes)) {
+    if (!request_begin(f, &r)) {
         return false;
+    }
+    WITH_QEMU_LOCK_GUARD(&f->lock) {
+        f->request_count++;
+        f->sent_bytes += bytes;
     }
     ret = send_request(f, op, offset, bytes, qiov, qiov_offset, flags);
     request_end(f, &r, ret);
@@ -265,6 +267,20 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
         colo_forward_break(f, ret, what);
     }
     return ret >= 0;
+}
+
+bool coroutine_fn GRAPH_RDLOCK
+colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes)
+{
+    Request r;
+    int ret;
+
+    if (!request_begin(f, &r)) {
+        return false;
+    }
+    ret = bdrv_co_is_zero_fast(f->target->bs, offset, bytes);
+    request_end(f, &r, 0);
+    return ret > 0;
 }
 
 /* -------------------------------------------------------------- counters */

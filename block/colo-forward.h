@@ -46,6 +46,13 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
                 int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset,
                 BdrvRequestFlags flags);
 
+/*
+ * Is the peer's disk known to read as zeroes there? Under the same limit as a
+ * request. False if not, or not known, or broken.
+ */
+bool coroutine_fn GRAPH_RDLOCK
+colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes);
+
 /* Bytes sent since the last call of this function. */
 uint64_t colo_forward_take_bytes(ColoForward *f);
 ColoDiskForwardInfo *colo_forward_info(ColoForward *f, bool in_sync);

@@ -76,14 +76,31 @@ void colo_track_set_all(ColoTrack *t)
     }
 }
 
-void colo_track_note(ColoTrack *t, int64_t offset, int64_t bytes)
+static void note_locked(ColoTrack *t, int64_t offset, int64_t bytes)
 {
-    /* What lies behind the end is no part of the disk both sides have. */
+    /* A request that is rounded up may end behind the disk. */
     bytes = MIN(bytes, t->bytes - offset);
     if (bytes > 0) {
-        QEMU_LOCK_GUARD(&t->lock);
         hbitmap_set(t->recent, offset, bytes);
     }
+}
+
+void colo_track_note(ColoTrack *t, int64_t offset, int64_t bytes)
+{
+    QEMU_LOCK_GUARD(&t->lock);
+    note_locked(t, offset, bytes);
+}
+
+void colo_track_resize(ColoTrack *t, int64_t bytes)
+{
+    int64_t before;
+
+    QEMU_LOCK_GUARD(&t->lock);
+    before = t->bytes;
+    t->bytes = bytes;
+    hbitmap_truncate(t->base, bytes);
+    hbitmap_truncate(t->recent, bytes);
+    note_locked(t, before, bytes - before);
 }
 
 void colo_track_fold(ColoTrack *t)
@@ -112,13 +129,13 @@ bool colo_track_is_clean(ColoTrack *t)
 
 uint64_t colo_track_bytes(ColoTrack *t)
 {
-    HBitmap *both = hbitmap_alloc(t->bytes, t->grain_bits);
     int64_t grain = 1ll << t->grain_bits;
+    HBitmap *both;
     uint64_t bytes;
 
-    WITH_QEMU_LOCK_GUARD(&t->lock) {
-        hbitmap_merge(t->base, t->recent, both);
-    }
+    QEMU_LOCK_GUARD(&t->lock);
+    both = hbitmap_alloc(t->bytes, t->grain_bits);
+    hbitmap_merge(t->base, t->recent, both);
     bytes = hbitmap_count(both);
     if (t->bytes % grain && hbitmap_get(both, t->bytes - 1)) {
         bytes -= grain - t->bytes % grain;

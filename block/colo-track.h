@@ -17,10 +17,13 @@
 #ifndef BLOCK_COLO_TRACK_H
 #define BLOCK_COLO_TRACK_H
 
+#include "block/block-common.h"
+
 typedef struct ColoTrack ColoTrack;
 
 /* @bytes: size of the disk. Nothing differs. */
 ColoTrack *colo_track_new(int64_t bytes);
+/* NULL is ignored. */
 void colo_track_free(ColoTrack *t);
 /* Bytes that one bit stands for; a power of two. */
 uint32_t colo_track_grain_bytes(const ColoTrack *t);
@@ -31,6 +34,8 @@ uint32_t colo_track_grain_bytes(const ColoTrack *t);
 void colo_track_reset(ColoTrack *t);
 /* All may differ. */
 void colo_track_set_all(ColoTrack *t);
+/* The disk has a new size; what is new differs. */
+void colo_track_resize(ColoTrack *t, int64_t bytes);
 /* Written, or going to be. */
 void colo_track_note(ColoTrack *t, int64_t offset, int64_t bytes);
 /* A mark; see the top. */
@@ -47,5 +52,15 @@ uint64_t colo_track_bytes(ColoTrack *t);
  */
 bool colo_track_next(ColoTrack *t, int64_t offset, int64_t bytes_max,
                      int64_t *run_offset, int64_t *run_bytes);
+
+/* ----------------------------------------------- main thread, node idle */
+
+/*
+ * Take over what store() left in @bs for @session; if there is nothing, all
+ * may differ. The image has no such map afterwards.
+ */
+void colo_track_load(ColoTrack *t, BlockDriverState *bs, const char *session);
+/* Leave it there, if the image can keep it. */
+void colo_track_store(ColoTrack *t, BlockDriverState *bs, const char *session);
 
 #endif

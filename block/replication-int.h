@@ -21,9 +21,15 @@
 #include "block/block-io.h"
 #include "block/block_int.h"
 #include "block/colo.h"
+#include "qemu/stats64.h"
 #include "colo-buffer.h"
 #include "colo-forward.h"
+#include "colo-label.h"
+#include "colo-ranges.h"
 #include "colo-track.h"
+
+/* The name of the child through which the peer's disk is written. */
+#define REPLICATION_TARGET "target"
 
 typedef enum ReplicationRole {
     REPLICATION_ROLE_NONE,
@@ -44,19 +50,82 @@ typedef struct BDRVReplicationState {
     ColoBufferOptions options;
     char *spill_dir;
     char *state_file;
+    bool ignore_state;
 
     BdrvChild *parent;         /* the guest's disk; DISK only */
     BdrvChild *target;         /* the peer's export, if attached */
     ReplicationRole role;
+    char *session;             /* that the role belongs to */
+    bool is_labelled;          /* the label names it */
     ColoBuffer *buffer;        /* DISK only */
     ColoForward *forward;      /* with target */
+    ColoRanges ranges;
     ColoTrack *track;          /* DISK only */
+    ColoLabel *label;          /* DISK only */
     bool in_sync;              /* the peer's disk equals this one */
+    bool is_flushing;          /* the primary's own flush is under way; both
+                                * atomic */
+    bool is_flushed;           /* all before the last mark is durable */
+    int64_t flushed_ms;        /* when the last such flush began */
+    BlockJob *job;             /* the resync; NULL: none */
+    Stat64 copied_bytes;       /* by the last one */
+    Error *blocker;            /* of operations on the node and the parent */
     char *error;               /* what ended it, for query-colo */
 } BDRVReplicationState;
 
+/* ------------------------------------------------------- replication.c */
+
+typedef struct ReplicationWrite {
+    ColoForwardOp op;          /* not FLUSH */
+    int64_t offset;
+    int64_t bytes;
+    QEMUIOVector *qiov;        /* WRITE only */
+    size_t qiov_offset;
+    BdrvRequestFlags flags;
+} ReplicationWrite;
+
 /* NULL with @errp unless @node_name names a replication node of kind DISK. */
 BDRVReplicationState *replication_find(const char *node_name, Error **errp);
+
+/* What the guest sees on this side; DISK only. */
+int coroutine_fn GRAPH_RDLOCK
+replication_read_co(BDRVReplicationState *s, int64_t offset, int64_t bytes,
+                    QEMUIOVector *qiov, size_t qiov_offset,
+                    BdrvRequestFlags flags);
+/* To the buffer or the parent, as the stage of the buffer is. */
+int coroutine_fn GRAPH_RDLOCK
+replication_write_here_co(BDRVReplicationState *s, const ReplicationWrite *w);
+int coroutine_fn GRAPH_RDLOCK
+replication_flush_here_co(BDRVReplicationState *s);
+
+/* --------------------------------------------- replication-session.c */
+
+/* The node takes part in what the register says, from now on. */
+void replication_session_join(BDRVReplicationState *s);
+void replication_session_leave(BDRVReplicationState *s);
+/* For query-colo; takes @err. */
+void replication_set_error(BDRVReplicationState *s, Error *err);
+/* A merge was interrupted, and none is under way. */
+bool replication_needs_resync(BDRVReplicationState *s);
+
+/* --------------------------------------------- replication-primary.c */
+
+int coroutine_fn GRAPH_RDLOCK
+replication_primary_write_co(BDRVReplicationState *s,
+                             const ReplicationWrite *w);
+int coroutine_fn GRAPH_RDLOCK
+replication_primary_flush_co(BDRVReplicationState *s);
+
+/* As in block/colo.h. */
+bool replication_primary_begin(BDRVReplicationState *s, Error **errp);
+void replication_primary_enter(BDRVReplicationState *s);
+bool replication_primary_is_durable(BDRVReplicationState *s);
+/* Not @survivor: the begin is taken back. */
+void replication_primary_end(BDRVReplicationState *s, bool survivor);
+
+/* What must not be done to a disk that is replicated. */
+void replication_block_ops(BDRVReplicationState *s);
+void replication_unblock_ops(BDRVReplicationState *s);
 
 /*
  * From now on what the guest writes goes to @target first. Main thread; the
@@ -65,5 +134,15 @@ BDRVReplicationState *replication_find(const char *node_name, Error **errp);
 bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
                         Error **errp);
 void replication_detach(BDRVReplicationState *s);
+
+/* ---------------------------------------------------- colo-resync.c */
+
+/*
+ * Copy to the target what differs (not @is_full: by the track), in a job of
+ * this @id. In the end in_sync is set, or the target is detached. @speed in
+ * bytes/s, 0: no limit.
+ */
+bool replication_resync(BDRVReplicationState *s, const char *id, bool is_full,
+                        int64_t speed, bool auto_dismiss, Error **errp);
 
 #endif

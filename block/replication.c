@@ -16,6 +16,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
 #include "qemu/units.h"
@@ -38,6 +39,7 @@ static QemuOptsList replication_opts = {
         { .name = "link-limit", .type = QEMU_OPT_NUMBER },
         { .name = "shared", .type = QEMU_OPT_BOOL },
         { .name = "state-file", .type = QEMU_OPT_STRING },
+        { .name = "ignore-state", .type = QEMU_OPT_BOOL },
         { /* end of list */ }
     },
 };
@@ -53,16 +55,11 @@ static bool is_buffered(BDRVReplicationState *s)
     return s->buffer && colo_buffer_is_active(s->buffer);
 }
 
-static int coroutine_fn GRAPH_RDLOCK
-replication_co_preadv_part(BlockDriverState *bs, int64_t offset,
-                           int64_t bytes, QEMUIOVector *qiov,
-                           size_t qiov_offset, BdrvRequestFlags flags)
+int coroutine_fn GRAPH_RDLOCK
+replication_read_co(BDRVReplicationState *s, int64_t offset, int64_t bytes,
+                    QEMUIOVector *qiov, size_t qiov_offset,
+                    BdrvRequestFlags flags)
 {
-    BDRVReplicationState *s = bs->opaque;
-
-    if (s->is_forwarder) {
-        return -EIO;
-    }
     if (is_buffered(s)) {
         return colo_buffer_co_preadv(s->buffer, offset, bytes, qiov,
                                      qiov_offset);
@@ -71,31 +68,75 @@ replication_co_preadv_part(BlockDriverState *bs, int64_t offset,
                                flags);
 }
 
-/*
- * The peer first. A forward that is broken has been reported; the guest is
- * served from the local disk, and what it writes counts as a difference. A
- * secondary's guest has no peer to write to before it takes over.
- */
-static bool coroutine_fn GRAPH_RDLOCK
-send_first(BDRVReplicationState *s, ColoForwardOp op, int64_t offset,
-           int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset,
-           BdrvRequestFlags flags)
+static int coroutine_fn GRAPH_RDLOCK
+replication_co_preadv_part(BlockDriverState *bs, int64_t offset,
+                           int64_t bytes, QEMUIOVector *qiov,
+                           size_t qiov_offset, BdrvRequestFlags flags)
 {
-    if (s->role == REPLICATION_ROLE_SECONDARY) {
-        return true;
-    }
-    if (s->track && op != COLO_FORWARD_FLUSH) {
-        colo_track_note(s->track, offset, bytes);
-    }
-    return !s->forward ||
-           colo_forward_co(s->forward, op, offset, bytes, qiov, qiov_offset,
-                           flags);
+    BDRVReplicationState *s = bs->opaque;
+
+    return s->is_forwarder ? -EIO
+           : replication_read_co(s, offset, bytes, qiov, qiov_offset, flags);
 }
 
-/* A forwarder outside a pair must not pretend to have stored anything. */
-static int forwarder_result(BDRVReplicationState *s)
+static int coroutine_fn GRAPH_RDLOCK
+write_buffered_co(BDRVReplicationState *s, const ReplicationWrite *w)
 {
-    return s->role == REPLICATION_ROLE_PRIMARY ? 0 : -EIO;
+    switch (w->op) {
+    case COLO_FORWARD_WRITE:
+        return colo_buffer_co_pwritev(s->buffer, w->offset, w->bytes, w->qiov,
+                                      w->qiov_offset, w->flags);
+    case COLO_FORWARD_ZEROES:
+        return colo_buffer_co_pwrite_zeroes(s->buffer, w->offset, w->bytes,
+                                            w->flags);
+    case COLO_FORWARD_DISCARD:
+        return colo_buffer_co_pdiscard(s->buffer, w->offset, w->bytes);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+write_parent_co(BDRVReplicationState *s, const ReplicationWrite *w)
+{
+    switch (w->op) {
+    case COLO_FORWARD_WRITE:
+        return bdrv_co_pwritev_part(s->parent, w->offset, w->bytes, w->qiov,
+                                    w->qiov_offset, w->flags);
+    case COLO_FORWARD_ZEROES:
+        return bdrv_co_pwrite_zeroes(s->parent, w->offset, w->bytes,
+                                     w->flags);
+    case COLO_FORWARD_DISCARD:
+        return bdrv_co_pdiscard(s->parent, w->offset, w->bytes);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+int coroutine_fn GRAPH_RDLOCK
+replication_write_here_co(BDRVReplicationState *s, const ReplicationWrite *w)
+{
+    if (s->is_forwarder) {
+        /* Outside a pair it must not pretend to have stored anything. */
+        return s->role == REPLICATION_ROLE_PRIMARY ? 0 : -EIO;
+    }
+    return is_buffered(s) ? write_buffered_co(s, w) : write_parent_co(s, w);
+}
+
+int coroutine_fn GRAPH_RDLOCK
+replication_flush_here_co(BDRVReplicationState *s)
+{
+    if (s->is_forwarder) {
+        return 0;
+    }
+    return is_buffered(s) ? colo_buffer_co_flush(s->buffer)
+                          : bdrv_co_flush(s->parent->bs);
+}
+
+/* A secondary's guest has no peer to write to before it takes over. */
+static bool is_secondary(BDRVReplicationState *s)
+{
+    return s->role == REPLICATION_ROLE_SECONDARY;
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -104,18 +145,13 @@ replication_co_pwritev_part(BlockDriverState *bs, int64_t offset,
                             size_t qiov_offset, BdrvRequestFlags flags)
 {
     BDRVReplicationState *s = bs->opaque;
+    ReplicationWrite w = {
+        .op = COLO_FORWARD_WRITE, .offset = offset, .bytes = bytes,
+        .qiov = qiov, .qiov_offset = qiov_offset, .flags = flags,
+    };
 
-    send_first(s, COLO_FORWARD_WRITE, offset, bytes, qiov, qiov_offset,
-               flags);
-    if (is_buffered(s)) {
-        return colo_buffer_co_pwritev(s->buffer, offset, bytes, qiov,
-                                      qiov_offset, flags);
-    }
-    if (s->is_forwarder) {
-        return forwarder_result(s);
-    }
-    return bdrv_co_pwritev_part(s->parent, offset, bytes, qiov, qiov_offset,
-                                flags);
+    return is_secondary(s) ? replication_write_here_co(s, &w)
+                           : replication_primary_write_co(s, &w);
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -123,30 +159,25 @@ replication_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
                              int64_t bytes, BdrvRequestFlags flags)
 {
     BDRVReplicationState *s = bs->opaque;
+    ReplicationWrite w = {
+        .op = COLO_FORWARD_ZEROES, .offset = offset, .bytes = bytes,
+        .flags = flags,
+    };
 
-    send_first(s, COLO_FORWARD_ZEROES, offset, bytes, NULL, 0, flags);
-    if (is_buffered(s)) {
-        return colo_buffer_co_pwrite_zeroes(s->buffer, offset, bytes, flags);
-    }
-    if (s->is_forwarder) {
-        return forwarder_result(s);
-    }
-    return bdrv_co_pwrite_zeroes(s->parent, offset, bytes, flags);
+    return is_secondary(s) ? replication_write_here_co(s, &w)
+                           : replication_primary_write_co(s, &w);
 }
 
 static int coroutine_fn GRAPH_RDLOCK
 replication_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     BDRVReplicationState *s = bs->opaque;
+    ReplicationWrite w = {
+        .op = COLO_FORWARD_DISCARD, .offset = offset, .bytes = bytes,
+    };
 
-    send_first(s, COLO_FORWARD_DISCARD, offset, bytes, NULL, 0, 0);
-    if (is_buffered(s)) {
-        return colo_buffer_co_pdiscard(s->buffer, offset, bytes);
-    }
-    if (s->is_forwarder) {
-        return forwarder_result(s);
-    }
-    return bdrv_co_pdiscard(s->parent, offset, bytes);
+    return is_secondary(s) ? replication_write_here_co(s, &w)
+                           : replication_primary_write_co(s, &w);
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -154,14 +185,8 @@ replication_co_flush(BlockDriverState *bs)
 {
     BDRVReplicationState *s = bs->opaque;
 
-    send_first(s, COLO_FORWARD_FLUSH, 0, 0, NULL, 0, 0);
-    if (is_buffered(s)) {
-        return colo_buffer_co_flush(s->buffer);
-    }
-    if (s->is_forwarder) {
-        return 0;
-    }
-    return bdrv_co_flush(s->parent->bs);
+    return is_secondary(s) ? colo_buffer_co_flush(s->buffer)
+                           : replication_primary_flush_co(s);
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -204,6 +229,7 @@ replication_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                         Error **errp)
 {
     BDRVReplicationState *s = bs->opaque;
+    int ret;
 
     if (s->role != REPLICATION_ROLE_NONE || s->target) {
         error_setg(errp, "'%s' is replicated: its size cannot be changed "
@@ -214,7 +240,15 @@ replication_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
         error_setg(errp, "'%s' only forwards writes", bs->node_name);
         return -ENOTSUP;
     }
-    return bdrv_co_truncate(s->parent, offset, exact, prealloc, flags, errp);
+    ret = bdrv_co_truncate(s->parent, offset, exact, prealloc, flags, errp);
+    if (ret >= 0) {
+        int64_t bytes = bdrv_co_getlength(s->parent->bs);
+
+        if (bytes >= 0) {
+            colo_track_resize(s->track, bytes);
+        }
+    }
+    return ret;
 }
 
 static void replication_child_perm(BlockDriverState *bs, BdrvChild *c,
@@ -224,12 +258,13 @@ static void replication_child_perm(BlockDriverState *bs, BdrvChild *c,
                                    uint64_t *nperm, uint64_t *nshared)
 {
     BDRVReplicationState *s = bs->opaque;
+    bool is_target = c && !strcmp(c->name, REPLICATION_TARGET);
     bool may = (bs->open_flags & (BDRV_O_INACTIVE | BDRV_O_RDWR)) ==
                BDRV_O_RDWR;
     /* Nobody uses a node that is just being put above a disk in use. */
     bool wants = (perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) ||
                  s->role != REPLICATION_ROLE_NONE || is_buffered(s) ||
-                 c == s->target;
+                 is_target;
 
     *nperm = BLK_PERM_CONSISTENT_READ;
     if (may && wants && !(s->top_id && c == bs->file)) {
@@ -237,6 +272,9 @@ static void replication_child_perm(BlockDriverState *bs, BdrvChild *c,
     }
     *nperm |= perm & BLK_PERM_RESIZE;
     *nshared = BLK_PERM_ALL & ~BLK_PERM_RESIZE;
+    if (is_target) {
+        *nshared &= ~BLK_PERM_WRITE;
+    }
     if (s->buffer && c == s->parent) {
         colo_buffer_perm(s->buffer, nperm, nshared);
     }
@@ -258,246 +296,6 @@ static void replication_drain_end(BlockDriverState *bs)
     if (s->buffer) {
         colo_buffer_drained_end(s->buffer);
     }
-}
-
-/* -------------------------------------------------------------- session */
-
-static BDRVReplicationState *part_state(ColoDiskPart *part)
-{
-    return container_of(part, BDRVReplicationState, part);
-}
-
-static bool begin_primary(BDRVReplicationState *s, Error **errp)
-{
-    BlockDriverState *bs = s->bs;
-
-    if (s->is_forwarder) {
-        bdrv_drained_begin(bs);
-        s->forward = colo_forward_new(bs->file, s->limit_ms);
-        s->role = REPLICATION_ROLE_PRIMARY;
-        bdrv_drained_end(bs);
-        return true;
-    }
-    if (!s->target) {
-        /* A former secondary below a quorum, or a disk nobody writes. */
-        if (s->has_mode || bdrv_is_read_only(bs)) {
-            return true;
-        }
-        error_setg(errp, "Disk '%s' has no copy at the secondary",
-                   bs->node_name);
-        error_append_hint(errp, "Give it one with colo-disk-attach.\n");
-        return false;
-    }
-    if (!s->in_sync) {
-        error_setg(errp, "The copy of disk '%s' at the secondary is not "
-                   "complete yet", bs->node_name);
-        error_append_hint(errp, "Wait until query-colo says in-sync for "
-                          "this disk, then migrate.\n");
-        return false;
-    }
-    if (!colo_forward_check(s->forward, errp)) {
-        return false;
-    }
-    s->role = REPLICATION_ROLE_PRIMARY;
-    return true;
-}
-
-static bool begin_secondary(BDRVReplicationState *s, Error **errp)
-{
-    if (s->is_forwarder) {
-        error_setg(errp, "'%s' is mode=primary, but this side is the "
-                   "secondary", s->bs->node_name);
-        return false;
-    }
-    if (bdrv_is_read_only(s->bs)) {
-        return true;
-    }
-    if (!colo_buffer_begin(s->buffer, s->parent, errp)) {
-        return false;
-    }
-    s->role = REPLICATION_ROLE_SECONDARY;
-    return true;
-}
-
-static bool part_begin(ColoDiskPart *part, bool primary, const char *session,
-                       Error **errp)
-{
-    BDRVReplicationState *s = part_state(part);
-
-    if (s->role != REPLICATION_ROLE_NONE) {
-        error_setg(errp, "Disk '%s' is part of a pair already",
-                   s->bs->node_name);
-        return false;
-    }
-    g_clear_pointer(&s->error, g_free);
-    return primary ? begin_primary(s, errp) : begin_secondary(s, errp);
-}
-
-static bool part_check(ColoDiskPart *part, Error **errp)
-{
-    BDRVReplicationState *s = part_state(part);
-
-    switch (s->role) {
-    case REPLICATION_ROLE_PRIMARY:
-        return colo_forward_check(s->forward, errp);
-    case REPLICATION_ROLE_SECONDARY:
-        return colo_buffer_check(s->buffer, errp);
-    default:
-        return true;
-    }
-}
-
-static void part_cut(ColoDiskPart *part, uint64_t epoch, bool durable)
-{
-    BDRVReplicationState *s = part_state(part);
-
-    if (s->role == REPLICATION_ROLE_SECONDARY) {
-        colo_buffer_cut(s->buffer);
-    }
-    if (s->role != REPLICATION_ROLE_NONE && s->track && durable) {
-        colo_track_mark(s->track);
-    }
-}
-
-static void part_enter(ColoDiskPart *part, uint64_t epoch)
-{
-    BDRVReplicationState *s = part_state(part);
-
-    if (s->role == REPLICATION_ROLE_SECONDARY) {
-        colo_buffer_enter(s->buffer);
-    }
-}
-
-static void part_roll_back(ColoDiskPart *part)
-{
-    BDRVReplicationState *s = part_state(part);
-
-    if (s->role == REPLICATION_ROLE_SECONDARY) {
-        colo_buffer_roll_back(s->buffer);
-    }
-}
-
-static bool part_is_durable(ColoDiskPart *part)
-{
-    BDRVReplicationState *s = part_state(part);
-
-    return !s->track || colo_track_is_clean(s->track);
-}
-
-static void note_difference(void *opaque, int64_t offset, int64_t bytes)
-{
-    BDRVReplicationState *s = opaque;
-
-    colo_track_note(s->track, offset, bytes);
-}
-
-static void end_primary(BDRVReplicationState *s)
-{
-    Error *err = NULL;
-
-    if (!colo_forward_check(s->forward, &err)) {
-        g_free(s->error);
-        s->error = g_strdup(error_get_pretty(err));
-        error_free(err);
-    }
-    if (!s->is_forwarder) {
-        replication_detach(s);
-        return;
-    }
-    bdrv_drained_begin(s->bs);
-    g_clear_pointer(&s->forward, colo_forward_free);
-    bdrv_drained_end(s->bs);
-}
-
-static bool part_end(ColoDiskPart *part, bool survivor, Error **errp)
-{
-    BDRVReplicationState *s = part_state(part);
-    ReplicationRole was = s->role;
-
-    s->role = REPLICATION_ROLE_NONE;
-    if (was == REPLICATION_ROLE_PRIMARY) {
-        end_primary(s);
-    } else if (was == REPLICATION_ROLE_SECONDARY &&
-               !colo_buffer_end(s->buffer, survivor, note_difference, NULL,
-                                s, errp)) {
-        s->role = was;
-        return false;
-    }
-    return true;
-}
-
-static ColoDiskInfo *part_info(ColoDiskPart *part)
-{
-    BDRVReplicationState *s = part_state(part);
-    ColoDiskInfo *info = g_new0(ColoDiskInfo, 1);
-
-    info->node = g_strdup(s->bs->node_name);
-    info->has_role = s->role != REPLICATION_ROLE_NONE;
-    info->role = s->role == REPLICATION_ROLE_SECONDARY
-                 ? REPLICATION_MODE_SECONDARY : REPLICATION_MODE_PRIMARY;
-    if (s->buffer && (info->has_role || is_buffered(s))) {
-        info->buffer = colo_buffer_info(s->buffer);
-    }
-    if (s->forward) {
-        info->forward = colo_forward_info(s->forward,
-                                          s->in_sync || s->is_forwarder);
-    }
-    info->differs = s->track ? colo_track_bytes(s->track) : 0;
-    info->error = g_strdup(s->error);
-    return info;
-}
-
-static const ColoDiskOps part_ops = {
-    .begin = part_begin,
-    .check = part_check,
-    .cut = part_cut,
-    .enter = part_enter,
-    .roll_back = part_roll_back,
-    .is_durable = part_is_durable,
-    .end = part_end,
-    .info = part_info,
-};
-
-/* ------------------------------------------------------ attach, detach */
-
-bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
-                        Error **errp)
-{
-    BlockDriverState *bs = s->bs;
-
-    GLOBAL_STATE_CODE();
-    if (s->target) {
-        error_setg(errp, "Disk '%s' has a copy already", bs->node_name);
-        return false;
-    }
-    bdrv_drained_begin(bs);
-    bdrv_graph_wrlock();
-    bdrv_ref(target);
-    s->target = bdrv_attach_child(bs, target, "target", &child_of_bds,
-                                  BDRV_CHILD_DATA, errp);
-    bdrv_graph_wrunlock();
-    if (s->target) {
-        s->forward = colo_forward_new(s->target, s->limit_ms);
-        s->in_sync = false;
-    }
-    bdrv_drained_end(bs);
-    return s->target;
-}
-
-void replication_detach(BDRVReplicationState *s)
-{
-    GLOBAL_STATE_CODE();
-    if (!s->target) {
-        return;
-    }
-    bdrv_drained_begin(s->bs);
-    g_clear_pointer(&s->forward, colo_forward_free);
-    s->in_sync = false;
-    bdrv_graph_wrlock();
-    bdrv_unref_child(s->bs, s->target);
-    s->target = NULL;
-    bdrv_graph_wrunlock();
-    bdrv_drained_end(s->bs);
 }
 
 BDRVReplicationState *replication_find(const char *node_name, Error **errp)
@@ -546,6 +344,7 @@ static bool take_options(BDRVReplicationState *s, QDict *options,
     }
     s->spill_dir = g_strdup(qemu_opt_get(opts, "spill-dir"));
     s->state_file = g_strdup(qemu_opt_get(opts, "state-file"));
+    s->ignore_state = qemu_opt_get_bool(opts, "ignore-state", false);
     s->limit_ms = qemu_opt_get_number(opts, "link-limit", DEFAULT_LIMIT_MS);
     s->options = (ColoBufferOptions) {
         .limit_bytes = qemu_opt_get_size(opts, "buffer-limit",
@@ -601,9 +400,54 @@ static bool find_parent_below_images(BDRVReplicationState *s, Error **errp)
     return s->parent;
 }
 
-static bool open_disk(BDRVReplicationState *s, Error **errp)
+/* Beside the image, if that is an ordinary file. */
+static char *default_state_file(BDRVReplicationState *s)
+{
+    BlockDriverState *bs;
+    struct stat st;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    bs = s->parent->bs;
+    while (bs && !bs->drv->protocol_name) {
+        bs = bdrv_primary_bs(bs);
+    }
+    if (!bs || strcmp(bs->drv->format_name, "file") ||
+        strstart(bs->exact_filename, "/dev/", NULL) ||
+        stat(bs->exact_filename, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return NULL;
+    }
+    return g_strdup_printf("%s.colo", bs->exact_filename);
+}
+
+/* A guest must not run from a disk that was left in the middle of a merge. */
+static bool open_label(BDRVReplicationState *s, int flags, Error **errp)
+{
+    if (!s->state_file) {
+        s->state_file = default_state_file(s);
+    }
+    s->label = colo_label_open(s->state_file, errp);
+    if (!s->label) {
+        return false;
+    }
+    if (s->ignore_state) {
+        return colo_label_forget(s->label, errp);
+    }
+    if (colo_label_state(s->label) == COLO_LABEL_MERGING &&
+        (flags & (BDRV_O_RDWR | BDRV_O_INACTIVE)) == BDRV_O_RDWR) {
+        error_setg(errp, "Disk '%s' was left in the middle of a merge: it "
+                   "holds parts of two hosts' data", s->parent->bs->node_name);
+        error_append_hint(errp, "Make it a secondary's disk (-incoming) and "
+                          "have it copied with colo-disk-attach, sync=full, "
+                          "or use it as it is with ignore-state=on.\n");
+        return false;
+    }
+    return true;
+}
+
+static bool open_disk(BDRVReplicationState *s, int flags, Error **errp)
 {
     BlockDriverState *bs = s->bs;
+    g_autofree char *session = NULL;
     int64_t bytes;
 
     if (!s->top_id) {
@@ -617,13 +461,32 @@ static bool open_disk(BDRVReplicationState *s, Error **errp)
                          s->parent->bs->node_name);
         return false;
     }
+    if (!open_label(s, flags, errp)) {
+        return false;
+    }
     s->track = colo_track_new(bytes);
+    session = colo_label_session(s->label);
+    if (session) {
+        colo_track_load(s->track, s->parent->bs, session);
+    }
     s->buffer = colo_buffer_new(bs, &s->options);
-    colo_buffer_on_peer_write(s->buffer, note_difference, s);
     bs->supported_write_flags = BDRV_REQ_WRITE_UNCHANGED | BDRV_REQ_FUA;
     bs->supported_zero_flags = BDRV_REQ_WRITE_UNCHANGED | BDRV_REQ_FUA |
                                BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK;
     return true;
+}
+
+static void free_state(BDRVReplicationState *s)
+{
+    colo_buffer_free(s->buffer);
+    colo_forward_free(s->forward);
+    colo_track_free(s->track);
+    colo_label_free(s->label);
+    g_free(s->top_id);
+    g_free(s->spill_dir);
+    g_free(s->state_file);
+    g_free(s->session);
+    g_free(s->error);
 }
 
 static int replication_open(BlockDriverState *bs, QDict *options, int flags,
@@ -633,7 +496,7 @@ static int replication_open(BlockDriverState *bs, QDict *options, int flags,
     int ret;
 
     s->bs = bs;
-    s->part.ops = &part_ops;
+    colo_ranges_init(&s->ranges);
     if (!take_options(s, options, errp)) {
         ret = -EINVAL;
         goto fail;
@@ -642,36 +505,32 @@ static int replication_open(BlockDriverState *bs, QDict *options, int flags,
     if (ret < 0) {
         goto fail;
     }
-    if (!s->is_forwarder && !open_disk(s, errp)) {
+    if (!s->is_forwarder && !open_disk(s, flags, errp)) {
         ret = -EINVAL;
         goto fail;
     }
-    colo_disks_add(&s->part);
+    replication_session_join(s);
     return 0;
 
 fail:
-    g_free(s->top_id);
-    g_free(s->spill_dir);
-    g_free(s->state_file);
+    free_state(s);
     return ret;
 }
 
 static void replication_close(BlockDriverState *bs)
 {
     BDRVReplicationState *s = bs->opaque;
+    g_autofree char *session = NULL;
 
-    part_end(&s->part, false, NULL);
+    replication_session_leave(s);
     replication_detach(s);
-    colo_disks_remove(&s->part);
-    colo_buffer_free(s->buffer);
-    colo_forward_free(s->forward);
-    if (s->track) {
-        colo_track_free(s->track);
+    if (s->label) {
+        session = colo_label_session(s->label);
     }
-    g_free(s->top_id);
-    g_free(s->spill_dir);
-    g_free(s->state_file);
-    g_free(s->error);
+    if (session) {
+        colo_track_store(s->track, s->parent->bs, session);
+    }
+    free_state(s);
 }
 
 static BlockDriver bdrv_replication = {

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * driver=replication: the primary's side, and a disk that stands alone.
+ *
+ * Each write goes this way:
+ *   - it waits until no write is under way that overlaps it, so that both
+ *     disks see one order (only while there is a peer);
+ *   - its place is noted as one where the disks may differ;
+ *   - it is sent to the peer. If it cannot be, the label of the disk says so
+ *     on stable storage before anything else happens;
+ *   - it goes to the local disk.
+ * So a host that comes back after a crash, with its own disk ahead of the
+ * peer's, does so only if its label says it.
+ *
+ * A flush goes to both at once. The primary's own flushes, for the marks of
+ * colo-track.h, run beside the guest: the first REQUEST after one has ended
+ * carries the news. After two of them without a write there is nothing left
+ * to flush, so an idle disk is left alone.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/timer.h"
+#include "replication-int.h"
+
+#define FLUSH_INTERVAL_MS 5000
+
+/* ------------------------------------------------------------- requests */
+
+/*
+ * The peer to send to. A disk that both sides share is the peer's as well;
+ * the peer hears of it only to save what is overwritten.
+ */
+static ColoForward *find_peer(BDRVReplicationState *s)
+{
+    return s->options.shared && s->role != REPLICATION_ROLE_PRIMARY
+           ? NULL : s->forward;
+}
+
+/* 0 if the local disk may be written. */
+static int coroutine_fn GRAPH_RDLOCK
+send_co(BDRVReplicationState *s, const ReplicationWrite *w)
+{
+    ColoForward *peer = find_peer(s);
+
+    if (peer && colo_forward_co(peer, w->op, w->offset, w->bytes, w->qiov,
+                                w->qiov_offset, w->flags)) {
+        return 0;
+    }
+    return s->label && !s->options.shared
+           ? colo_label_move_alone_co(s->label) : 0;
+}
+
+int coroutine_fn GRAPH_RDLOCK
+replication_primary_write_co(BDRVReplicationState *s,
+                             const ReplicationWrite *w)
+{
+    bool in_order = s->forward && w->bytes > 0;
+    ColoRange range;
+    int ret;
+
+    if (in_order) {
+        colo_ranges_lock(&s->ranges, &range, w->offset, w->bytes);
+    }
+    if (s->track) {
+        colo_track_note(s->track, w->offset, w->bytes);
+    }
+    ret = send_co(s, w);
+    if (!ret) {
+        ret = replication_write_here_co(s, w);
+    }
+    if (in_order) {
+        colo_ranges_unlock(&s->ranges, &range);
+    }
+    return ret;
+}
+
+/* The peer's half of a flush, beside the local one. */
+typedef struct PeerFlush {
+    ColoForward *forward;
+    Coroutine *waiter;
+    bool is_done;
+} PeerFlush;
+
+static void coroutine_fn peer_flush_co(void *opaque)
+{
+    PeerFlush *p = opaque;
+
+    /* The flush that waits for this one has the lock. */
+    assume_graph_lock();
+    /* A failure breaks the forward, which is all that has to be known. */
+    colo_forward_co(p->forward, COLO_FORWARD_FLUSH, 0, 0, NULL, 0, 0);
+    p->is_done = true;
+    if (p->waiter) {
+        aio_co_wake(p->waiter);
+    }
+}
+
+int coroutine_fn GRAPH_RDLOCK
+replication_primary_flush_co(BDRVReplicationState *s)
+{
+    PeerFlush peer = { .forward = find_peer(s) };
+    int ret;
+
+    if (peer.forward) {
+        qemu_coroutine_enter(qemu_coroutine_create(peer_flush_co, &peer));
+    }
+    ret = replication_flush_here_co(s);
+    if (peer.forward && !peer.is_done) {
+        peer.waiter = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+    return ret;
+}
+
+/* ----------------------------------------------------------- durability */
+
+static void coroutine_fn flush_both_co(void *opaque)
+{
+    BDRVReplicationState *s = opaque;
+    int ret;
+
+    WITH_GRAPH_RDLOCK_GUARD() {
+        ret = bdrv_co_flush(s->bs);
+    }
+    if (!ret && colo_forward_check(s->forward, NULL)) {
+        qatomic_set(&s->is_flushed, true);
+    }
+    qatomic_set(&s->is_flushing, false);
+    bdrv_dec_in_flight(s->bs);
+}
+
+/*
+ * What is flushed now was written before the mark that comes next, and a cut
+ * waits until it has ended.
+ */
+void replication_primary_enter(BDRVReplicationState *s)
+{
+    int64_t now_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    if (s->is_forwarder || colo_track_is_clean(s->track) ||
+        qatomic_read(&s->is_flushing) || qatomic_read(&s->is_flushed) ||
+        now_ms < s->flushed_ms + FLUSH_INTERVAL_MS ||
+        s->bs->quiesce_counter) {
+        return;
+    }
+    s->flushed_ms = now_ms;
+    qatomic_set(&s->is_flushing, true);
+    bdrv_inc_in_flight(s->bs);
+    aio_co_schedule(bdrv_get_aio_context(s->bs),
+                    qemu_coroutine_create(flush_both_co, s));
+}
+
+bool replication_primary_is_durable(BDRVReplicationState *s)
+{
+    /* A forwarder does not know what the disk beside it has flushed. */
+    return !s->is_forwarder &&
+           (qatomic_read(&s->is_flushed) || colo_track_is_clean(s->track));
+}
+
+/* ------------------------------------------------------------ begin, end */
+
+static void begin_forwarder(BDRVReplicationState *s)
+{
+    bdrv_drained_begin(s->bs);
+    s->forward = colo_forward_new(s->bs->file, s->limit_ms);
+    s->role = REPLICATION_ROLE_PRIMARY;
+    bdrv_drained_end(s->bs);
+}
+
+static bool may_begin(BDRVReplicationState *s, Error **errp)
+{
+    const char *node = s->bs->node_name;
+
+    if (!s->target) {
+        error_setg(errp, "Disk '%s' has no copy at the secondary", node);
+        error_append_hint(errp, "Give it one with colo-disk-attach.\n");
+        return false;
+    }
+    if (!s->in_sync) {
+        error_setg(errp, "The copy of disk '%s' at the secondary is not "
+                   "complete yet", node);
+        error_append_hint(errp, "Wait until query-colo says in-sync for "
+                          "this disk, then migrate.\n");
+        return false;
+    }
+    return colo_forward_check(s->forward, errp);
+}
+
+bool replication_primary_begin(BDRVReplicationState *s, Error **errp)
+{
+    int ret;
+
+    if (s->is_forwarder) {
+        begin_forwarder(s);
+        return true;
+    }
+    /* A disk nobody writes, or a former secondary below a quorum. */
+    if (!s->target && (s->has_mode || bdrv_is_read_only(s->bs))) {
+        return true;
+    }
+    if (!may_begin(s, errp)) {
+        return false;
+    }
+    /* What is equal is to be equal after a loss of power as well. */
+    ret = bdrv_flush(s->bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Disk '%s' cannot be flushed",
+                         s->bs->node_name);
+        return false;
+    }
+    if (!colo_forward_check(s->forward, errp)) {
+        return false;
+    }
+    s->role = REPLICATION_ROLE_PRIMARY;
+    s->is_flushed = false;
+    return true;
+}
+
+void replication_primary_end(BDRVReplicationState *s, bool survivor)
+{
+    Error *err = NULL;
+
+    if (!colo_forward_check(s->forward, &err)) {
+        replication_set_error(s, err);
+    }
+    s->role = REPLICATION_ROLE_NONE;
+    if (s->is_forwarder) {
+        bdrv_drained_begin(s->bs);
+        g_clear_pointer(&s->forward, colo_forward_free);
+        bdrv_drained_end(s->bs);
+    } else if (survivor) {
+        replication_detach(s);
+    }
+}
+
+/* --------------------------------------------------------- attach, detach */
+
+void replication_block_ops(BDRVReplicationState *s)
+{
+    if (!s->blocker && !s->is_forwarder) {
+        error_setg(&s->blocker, "it is replicated by COLO; end the "
+                   "protection, or detach the copy, first");
+        bdrv_op_block_all(s->bs, s->blocker);
+        bdrv_op_block_all(s->parent->bs, s->blocker);
+    }
+}
+
+void replication_unblock_ops(BDRVReplicationState *s)
+{
+    if (s->blocker) {
+        bdrv_op_unblock_all(s->bs, s->blocker);
+        bdrv_op_unblock_all(s->parent->bs, s->blocker);
+        error_free(s->blocker);
+        s->blocker = NULL;
+    }
+}
+
+static BdrvChild *attach_child(BDRVReplicationState *s,
+                               BlockDriverState *target, Error **errp)
+{
+    BdrvChild *child;
+
+    bdrv_graph_wrlock();
+    bdrv_ref(target);
+    child = bdrv_attach_child(s->bs, target, REPLICATION_TARGET,
+                              &child_of_bds, BDRV_CHILD_DATA, errp);
+    bdrv_graph_wrunlock();
+    return child;
+}
+
+bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
+                        Error **errp)
+{
+    GLOBAL_STATE_CODE();
+    assert(!s->target);
+    /* What is written from now on, this disk's last peer does not know of. */
+    if (colo_label_state(s->label) == COLO_LABEL_PROTECTED &&
+        !s->options.shared &&
+        !colo_label_move(s->label, COLO_LABEL_ALONE, errp)) {
+        return false;
+    }
+    bdrv_drained_begin(s->bs);
+    s->target = attach_child(s, target, errp);
+    if (s->target) {
+        s->forward = colo_forward_new(s->target, s->limit_ms);
+        s->in_sync = false;
+        replication_block_ops(s);
+    }
+    bdrv_drained_end(s->bs);
+    return s->target;
+}
+
+void replication_detach(BDRVReplicationState *s)
+{
+    GLOBAL_STATE_CODE();
+    if (!s->target) {
+        return;
+    }
+    bdrv_drained_begin(s->bs);
+    g_clear_pointer(&s->forward, colo_forward_free);
+    s->in_sync = false;
+    replication_unblock_ops(s);
+    bdrv_graph_wrlock();
+    bdrv_unref_child(s->bs, s->target);
+    s->target = NULL;
+    bdrv_graph_wrunlock();
+    bdrv_drained_end(s->bs);
+}
