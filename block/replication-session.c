@@ -178,7 +178,6 @@ static void on_merged(void *opaque, int ret)
                          "tried again", s->bs->node_name);
     } else {
         g_clear_pointer(&s->error, g_free);
-        replication_unblock_ops(s);
         colo_label_move(s->label, COLO_LABEL_ALONE, &err);
     }
     if (err) {
@@ -193,15 +192,17 @@ static bool end_secondary(BDRVReplicationState *s, bool survivor,
     if (survivor) {
         /* From here on the disk is neither side's until it is merged. */
         set_label(s, COLO_LABEL_MERGING);
-    } else {
-        replication_unblock_ops(s);
     }
-    if (!colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
-                         errp)) {
-        return false;
-    }
+    replication_unblock_ops(s);
     s->role = REPLICATION_ROLE_NONE;
-    return true;
+    if (colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
+                        errp)) {
+        return true;           /* and @s may be gone */
+    }
+    s->role = REPLICATION_ROLE_SECONDARY;
+    set_label(s, COLO_LABEL_PROTECTED);
+    replication_block_ops(s);
+    return false;
 }
 
 static bool part_end(ColoDiskPart *part, bool survivor, Error **errp)

@@ -24,7 +24,7 @@
 #include "replication-int.h"
 
 #define DEFAULT_BUFFER_BYTES (256 * MiB)
-#define DEFAULT_LIMIT_MS 5000
+#define DEFAULT_LIMIT_MS 2000
 #define DEFAULT_MERGE_SPEED (64 * MiB)
 
 static QemuOptsList replication_opts = {
@@ -176,6 +176,11 @@ replication_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
         .op = COLO_FORWARD_DISCARD, .offset = offset, .bytes = bytes,
     };
 
+    /* What is discarded may read as anything, so on two disks differently. */
+    if (s->forward && !s->is_forwarder) {
+        w.op = COLO_FORWARD_ZEROES;
+        w.flags = BDRV_REQ_MAY_UNMAP;
+    }
     return is_secondary(s) ? replication_write_here_co(s, &w)
                            : replication_primary_write_co(s, &w);
 }
