@@ -196,12 +196,15 @@ static bool end_secondary(BDRVReplicationState *s, bool survivor,
     } else {
         replication_unblock_ops(s);
     }
-    if (!colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
-                         errp)) {
-        return false;
-    }
     s->role = REPLICATION_ROLE_NONE;
-    return true;
+    if (colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
+                        errp)) {
+        return true;           /* and @s may be gone */
+    }
+    s->role = REPLICATION_ROLE_SECONDARY;
+    set_label(s, COLO_LABEL_PROTECTED);
+    replication_block_ops(s);
+    return false;
 }
 
 static bool part_end(ColoDiskPart *part, bool survivor, Error **errp)
