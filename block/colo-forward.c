@@ -270,17 +270,25 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
 }
 
 bool coroutine_fn GRAPH_RDLOCK
-colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes)
+colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes,
+                        int64_t *run)
 {
     Request r;
     int ret;
 
+    *run = bytes;
     if (!request_begin(f, &r)) {
         return false;
     }
-    ret = bdrv_co_is_zero_fast(f->target->bs, offset, bytes);
+    ret = bdrv_co_block_status_above(f->target->bs, NULL, offset, bytes, run,
+                                     NULL, NULL);
     request_end(f, &r, 0);
-    return ret > 0;
+    if (ret < 0 || *run == 0) {
+        /* If this was the link, the request that follows will tell. */
+        *run = bytes;
+        return false;
+    }
+    return ret & BDRV_BLOCK_ZERO;
 }
 
 /* -------------------------------------------------------------- counters */

@@ -47,11 +47,13 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
                 BdrvRequestFlags flags);
 
 /*
- * Is the peer's disk known to read as zeroes there? Under the same limit as a
- * request. False if not, or not known, or broken.
+ * Is the peer's disk known to read as zeroes at @offset? *@run: how many of
+ * @bytes the answer is for, > 0. Under the same limit as a request. False if
+ * not, or not known, or broken.
  */
 bool coroutine_fn GRAPH_RDLOCK
-colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes);
+colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes,
+                        int64_t *run);
 
 /* Bytes sent since the last call of this function. */
 uint64_t colo_forward_take_bytes(ColoForward *f);

@@ -119,7 +119,7 @@ static int remove_file(const char *path)
     return sync_directory(path);
 }
 
-/* With @state in place of the present one. Blocks; any thread, one at a time. */
+/* @state in place of the present one. Blocks; any thread, one at a time. */
 static int save(ColoLabel *l, ColoLabelState state)
 {
     g_autofree char *json = NULL;

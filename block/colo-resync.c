@@ -52,12 +52,18 @@ copy_zeroes(ColoResync *job, int64_t offset, int64_t bytes)
 {
     ColoForward *f = job->s->forward;
 
-    if (colo_forward_is_zero_co(f, offset, bytes) ||
-        colo_forward_co(f, COLO_FORWARD_ZEROES, offset, bytes, NULL, 0,
-                        BDRV_REQ_MAY_UNMAP)) {
-        return 0;
+    while (bytes > 0) {
+        int64_t run;
+
+        if (!colo_forward_is_zero_co(f, offset, bytes, &run) &&
+            !colo_forward_co(f, COLO_FORWARD_ZEROES, offset, run, NULL, 0,
+                             BDRV_REQ_MAY_UNMAP)) {
+            return -EIO;
+        }
+        offset += run;
+        bytes -= run;
     }
-    return -EIO;
+    return 0;
 }
 
 static int coroutine_fn GRAPH_RDLOCK

@@ -178,7 +178,6 @@ static void on_merged(void *opaque, int ret)
                          "tried again", s->bs->node_name);
     } else {
         g_clear_pointer(&s->error, g_free);
-        replication_unblock_ops(s);
         colo_label_move(s->label, COLO_LABEL_ALONE, &err);
     }
     if (err) {
@@ -193,9 +192,8 @@ static bool end_secondary(BDRVReplicationState *s, bool survivor,
     if (survivor) {
         /* From here on the disk is neither side's until it is merged. */
         set_label(s, COLO_LABEL_MERGING);
-    } else {
-        replication_unblock_ops(s);
     }
+    replication_unblock_ops(s);
     s->role = REPLICATION_ROLE_NONE;
     if (colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
                         errp)) {
