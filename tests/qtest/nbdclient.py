@@ -173,11 +173,17 @@ class NBDClient:
 
     # -- misbehaviour, and requests in the air ---------------------------
 
+    def send(self, data: bytes) -> None:
+        """Just that."""
+        self._socket.sendall(data)
+
     def send_write(self, offset: int, data: bytes,
-                   sent: Optional[int] = None) -> None:
-        """Send a write, or the first `sent` bytes of it; see finish()."""
+                   sent: Optional[int] = None) -> bytes:
+        """Send a write, or the first `sent` bytes of it, and return the rest;
+        see finish()."""
         message = self._header(WRITE, offset, len(data), 0) + data
-        self._socket.sendall(message[:sent])
+        self.send(message[:sent])
+        return b"" if sent is None else message[sent:]
 
     def finish(self) -> int:
         """Wait for the answer to send_write(); its error number or 0."""

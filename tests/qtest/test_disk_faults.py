@@ -7,6 +7,7 @@ sees its own data and no one else's, and no step waits for ever.
 
 import os
 import shlex
+import threading
 import time
 from typing import Any
 
@@ -284,6 +285,54 @@ def disk_peer_ends_in_a_request(context: Context) -> None:
     lab.work(5)
     lab.quit()
     lab.check_image()
+
+
+def stop_s(lab: DiskLab) -> float:
+    """How long it takes to stop, as at each checkpoint, and go on."""
+    start = time.monotonic()
+    lab.cmd("stop")
+    took_s = time.monotonic() - start
+    lab.cmd("cont")
+    return took_s
+
+
+@case(linux=False, reference=False)
+def disk_peer_stops_in_a_request(context: Context) -> None:
+    """A request that never ends holds nobody up for long."""
+    lab = DiskLab(context)
+    lab.advance("begin")
+    writer, reader = lab.connect("peer"), lab.connect("peer")
+    writer.send_write(MIB, bytes(256 * KIB), 100 * KIB)
+    for _ in range(8):
+        reader.send_read(0, 4 * MIB)
+    time.sleep(0.3)
+    took_s = stop_s(lab)
+    context.step(f"stopped in {took_s:.2f} s")
+    check(0.5 < took_s < 5, f"stop took {took_s:.2f} s")
+    check(stop_s(lab) < 0.5, "it stays slow")
+    check("is disconnected" in lab.machine.log_tail(), "nobody was told")
+    lab.work(5)
+    lab.steps("cut", "enter", "end")
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_request_in_two_parts(context: Context) -> None:
+    """A stop in the middle of a header: the request is still understood."""
+    lab = DiskLab(context)
+    lab.advance("begin")
+    for sent in (1, 10, 27, 28, 1000):
+        data = lab.random.randbytes(8 * KIB)
+        rest = lab.peer.send_write(MIB, data, sent)
+        later = threading.Timer(0.3, lambda rest=rest: lab.peer.send(rest))
+        later.start()
+        took_s = stop_s(lab)
+        check(took_s < 1.5, f"stop took {took_s:.2f} s")
+        later.join()
+        check_equal(lab.peer.finish(), 0, f"write sent up to byte {sent}")
+        lab.parent[MIB:MIB + 8 * KIB] = data
+    lab.check()
+    lab.quit()
 
 
 @case(linux=False, reference=False)
