@@ -120,6 +120,17 @@ bool colo_disks_end(bool survivor, Error **errp)
     return ok;
 }
 
+void colo_disks_shutdown(void)
+{
+    ColoDiskPart *part;
+    ColoDiskPart *next;
+
+    GLOBAL_STATE_CODE();
+    QTAILQ_FOREACH_SAFE(part, &parts, next, next) {
+        part->ops->shutdown(part);
+    }
+}
+
 ColoDiskInfoList *colo_disks_info(void)
 {
     ColoDiskInfoList *head = NULL;

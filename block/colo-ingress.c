@@ -131,11 +131,10 @@ ingress_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
     return -EBUSY;
 }
 
-static void ingress_child_perm(BlockDriverState *bs, BdrvChild *c,
-                               BdrvChildRole role,
-                               BlockReopenQueue *reopen_queue,
-                               uint64_t perm, uint64_t shared,
-                               uint64_t *nperm, uint64_t *nshared)
+static void
+ingress_child_perm(BlockDriverState *bs, BdrvChild *c, BdrvChildRole role,
+                   BlockReopenQueue *queue, uint64_t perm, uint64_t shared,
+                   uint64_t *nperm, uint64_t *nshared)
 {
     *nperm = BLK_PERM_CONSISTENT_READ;
     *nshared = BLK_PERM_ALL;

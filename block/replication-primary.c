@@ -240,18 +240,23 @@ void replication_block_ops(BDRVReplicationState *s)
     if (!s->blocker && !s->is_forwarder) {
         error_setg(&s->blocker, "it is replicated by COLO; end the "
                    "protection, or detach the copy, first");
+        /* A node that is blocked must not go. */
+        bdrv_ref(s->bs);
         bdrv_op_block_all(s->bs, s->blocker);
         bdrv_op_block_all(s->parent->bs, s->blocker);
     }
 }
 
+/* @s may be gone afterwards. */
 void replication_unblock_ops(BDRVReplicationState *s)
 {
+    BlockDriverState *bs = s->bs;
+
     if (s->blocker) {
-        bdrv_op_unblock_all(s->bs, s->blocker);
+        bdrv_op_unblock_all(bs, s->blocker);
         bdrv_op_unblock_all(s->parent->bs, s->blocker);
-        error_free(s->blocker);
-        s->blocker = NULL;
+        g_clear_pointer(&s->blocker, error_free);
+        bdrv_unref(bs);
     }
 }
 
@@ -299,10 +304,10 @@ void replication_detach(BDRVReplicationState *s)
     bdrv_drained_begin(s->bs);
     g_clear_pointer(&s->forward, colo_forward_free);
     s->in_sync = false;
-    replication_unblock_ops(s);
     bdrv_graph_wrlock();
     bdrv_unref_child(s->bs, s->target);
     s->target = NULL;
     bdrv_graph_wrunlock();
     bdrv_drained_end(s->bs);
+    replication_unblock_ops(s);
 }

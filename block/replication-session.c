@@ -264,6 +264,17 @@ bool replication_needs_resync(BDRVReplicationState *s)
            !colo_buffer_is_active(s->buffer);
 }
 
+static void part_shutdown(ColoDiskPart *part)
+{
+    BDRVReplicationState *s = part_state(part);
+    BlockDriverState *bs = s->bs;
+
+    bdrv_ref(bs);
+    part_end(part, false, NULL);
+    replication_detach(s);
+    bdrv_unref(bs);
+}
+
 static const ColoDiskOps part_ops = {
     .begin = part_begin,
     .check = part_check,
@@ -272,6 +283,7 @@ static const ColoDiskOps part_ops = {
     .roll_back = part_roll_back,
     .is_durable = part_is_durable,
     .end = part_end,
+    .shutdown = part_shutdown,
     .info = part_info,
 };
 

@@ -256,11 +256,10 @@ replication_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
     return ret;
 }
 
-static void replication_child_perm(BlockDriverState *bs, BdrvChild *c,
-                                   BdrvChildRole role,
-                                   BlockReopenQueue *reopen_queue,
-                                   uint64_t perm, uint64_t shared,
-                                   uint64_t *nperm, uint64_t *nshared)
+static void
+replication_child_perm(BlockDriverState *bs, BdrvChild *c, BdrvChildRole role,
+                       BlockReopenQueue *queue, uint64_t perm,
+                       uint64_t shared, uint64_t *nperm, uint64_t *nshared)
 {
     BDRVReplicationState *s = bs->opaque;
     bool is_target = c && !strcmp(c->name, REPLICATION_TARGET);
@@ -539,21 +538,21 @@ static void replication_close(BlockDriverState *bs)
 }
 
 static BlockDriver bdrv_replication = {
-    .format_name = "replication",
-    .instance_size = sizeof(BDRVReplicationState),
-    .bdrv_open = replication_open,
-    .bdrv_close = replication_close,
     .bdrv_child_perm = replication_child_perm,
+    .bdrv_close = replication_close,
+    .bdrv_co_block_status = replication_co_block_status,
+    .bdrv_co_flush = replication_co_flush,
+    .bdrv_co_getlength = replication_co_getlength,
+    .bdrv_co_pdiscard = replication_co_pdiscard,
+    .bdrv_co_preadv_part = replication_co_preadv_part,
+    .bdrv_co_pwrite_zeroes = replication_co_pwrite_zeroes,
+    .bdrv_co_pwritev_part = replication_co_pwritev_part,
+    .bdrv_co_truncate = replication_co_truncate,
     .bdrv_drain_begin = replication_drain_begin,
     .bdrv_drain_end = replication_drain_end,
-    .bdrv_co_getlength = replication_co_getlength,
-    .bdrv_co_truncate = replication_co_truncate,
-    .bdrv_co_preadv_part = replication_co_preadv_part,
-    .bdrv_co_pwritev_part = replication_co_pwritev_part,
-    .bdrv_co_pwrite_zeroes = replication_co_pwrite_zeroes,
-    .bdrv_co_pdiscard = replication_co_pdiscard,
-    .bdrv_co_flush = replication_co_flush,
-    .bdrv_co_block_status = replication_co_block_status,
+    .bdrv_open = replication_open,
+    .format_name = "replication",
+    .instance_size = sizeof(BDRVReplicationState),
     .is_filter = true,
     .strong_runtime_opts = strong_opts,
 };

@@ -15,6 +15,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-colo.h"
 #include "qemu/error-report.h"
+#include "qemu/job.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "block/colo.h"
@@ -585,5 +586,6 @@ void colo_shutdown(void)
      * for a peer: exports go first.
      */
     blk_exp_close_all();
-    colo_disks_end(false, NULL);
+    job_cancel_sync_all();
+    colo_disks_shutdown();
 }

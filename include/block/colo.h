@@ -44,6 +44,8 @@ typedef struct ColoDiskOps {
      * to a part that has not begun.
      */
     bool (*end)(ColoDiskPart *part, bool survivor, Error **errp);
+    /* QEMU exits: leave the pair, let the peer's disk go; may free @part. */
+    void (*shutdown)(ColoDiskPart *part);
     ColoDiskInfo *(*info)(ColoDiskPart *part);
 } ColoDiskOps;
 
@@ -86,6 +88,8 @@ void colo_disks_roll_back(void);
 bool colo_disks_durable(void);
 /* Tells all, whatever fails; the first error is returned. */
 bool colo_disks_end(bool survivor, Error **errp);
+/* QEMU exits. Block jobs have ended. */
+void colo_disks_shutdown(void);
 ColoDiskInfoList *colo_disks_info(void);
 
 #endif

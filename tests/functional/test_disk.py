@@ -83,16 +83,24 @@ def _add(name: str, words: str, function: Callable[..., None],
     add(name, body, timeout_s=150, reference=False, slow=slow)
 
 
+# The older form differs in its graph only.
+OLD_FORM_WORK = (("primary", "database"), ("secondary", "records"))
+
+
 def _register(kind: str, prefix: str) -> None:
     for side in ("primary", "secondary"):
         for work in ("database", "databasewal", "records"):
             _add(f"{prefix}{work}_{side}_dies",
                  f"{kind} disk under {work}, the {side} dies",
-                 lose_a_side, kind, side, work, slow=work == "databasewal")
+                 lose_a_side, kind, side, work,
+                 slow=work == "databasewal" or (
+                     kind != diskload.best_kind() and
+                     (side, work) not in OLD_FORM_WORK))
         for number in range(1, KILLS_COUNT + 1):
             _add(f"{prefix}kill_{side}_{number}",
                  f"{kind} disk, the {side} dies at a random moment",
-                 random_kill, kind, side, slow=number > 1)
+                 random_kill, kind, side,
+                 slow=number > 1 or kind != diskload.best_kind())
     for point in points("p") + points("s"):
         side = "primary" if point.startswith("p-") else "secondary"
         for victim in dict.fromkeys((side, "primary")):
@@ -102,7 +110,7 @@ def _register(kind: str, prefix: str) -> None:
                  slow=kind != diskload.best_kind() or point not in COMMON_POINTS)
     _add(f"{prefix}power_failure",
          f"{kind} disk, the survivor dies as well, under load",
-         power_failure, kind)
+         power_failure, kind, slow=kind != diskload.best_kind())
 
 
 _register("replicated", "disk_replicated_")
