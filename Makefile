@@ -6,7 +6,7 @@
 PYTHON = /usr/bin/python3
 CHECK = scripts/check.sh
 
-.PHONY: help build demo check check-unit check-sim check-net check-fuzz \
+.PHONY: help build demo check check-unit check-sim check-net check-tools check-fuzz \
         check-disk check-tsan check-lint check-qtest check-functional \
         check-libvirt fuzz bench series clean
 
@@ -36,6 +36,9 @@ check-net: ## comparer and rewriter: properties, failovers, a real capture
 
 check-disk: ## the secondary's disk: random worlds against an oracle
 	@$(CHECK) disk
+
+check-tools: ## the program colo, on two model hosts
+	@$(CHECK) tools
 
 check-fuzz: ## short fuzz run of every decoder, and the kept corpus
 	@$(CHECK) fuzz

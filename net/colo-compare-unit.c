@@ -35,8 +35,7 @@ static void notify_xen(CompareUnit *u, const char *text)
         .iov_base = (void *)text, .iov_len = strlen(text),
     };
 
-    colo_link_put_iov(u->notify, &iov, 1, 0);
-    colo_link_flush(u->notify);
+    colo_link_send_iov(u->notify, &iov, 1, 0);
 }
 
 /* No twin can come: a checkpoint is the only way out for what is held. */
@@ -375,10 +374,9 @@ void compare_unit_to_guest(CompareUnit *u, const struct iovec *iov,
     if (colo_net_role() != COLO_NET_PRIMARY) {
         return;
     }
-    r = colo_link_put_iov(u->mirror, iov, iovcnt,
-                          u->vnet_hdr ? vnet_bytes : 0);
+    r = colo_link_send_iov(u->mirror, iov, iovcnt,
+                           u->vnet_hdr ? vnet_bytes : 0);
     if (r == COLO_LINK_OK) {
-        colo_link_flush(u->mirror);
         u->mirrored_frames++;
         u->mirrored_bytes += iov_size(iov, iovcnt);
         return;
@@ -395,12 +393,9 @@ static void send_again(const uint8_t *data, size_t size, void *opaque)
     CompareUnit *u = opaque;
     struct iovec iov = { .iov_base = (void *)data, .iov_len = size };
 
-    if (colo_link_put_iov(u->mirror, &iov, 1,
-                          u->vnet_hdr ? qemu_get_vnet_hdr_len(
-                              qemu_find_netdev(u->netdev)) : 0)
-        == COLO_LINK_OK) {
-        colo_link_flush(u->mirror);
-    }
+    colo_link_send_iov(u->mirror, &iov, 1,
+                       u->vnet_hdr ? qemu_get_vnet_hdr_len(
+                           qemu_find_netdev(u->netdev)) : 0);
 }
 
 /* --------------------------------------------------------------- pair */

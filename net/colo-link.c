@@ -6,7 +6,14 @@
  * them at a time (@writing) takes it away as @leaving and writes without the
  * lock, since a device that fails calls back into event() from inside its
  * write. A device that takes no more is watched, and the watch goes on with
- * the same function.
+ * the same function. A frame for which nothing waits is written from where
+ * it is. Whoever comes back from writing looks at @connection: what is left
+ * of an older one is for nobody.
+ *
+ * Where the device is a plain socket, reading and writing go past it
+ * (colo-link-socket.h); it then only says that a connection has begun or
+ * ended. The end is left for it to find: from the first read that brings
+ * nothing on, the device reads itself.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -16,9 +23,16 @@
 #include "chardev/char-fe.h"
 #include "chardev/char-socket.h"
 #include "net/colo-link.h"
+#include "net/colo-link-socket.h"
 #include "trace.h"
 
-enum { READ_MAX_BYTES = 64 * KiB, READ_ROUNDS = 4, KEEP_BYTES = 1 * MiB };
+enum {
+    /* A read that finds the head of a large frame finds little more of it:
+     * the rest is read to where it belongs. */
+    READ_HEAD_BYTES = 2 * KiB, READ_MAX_BYTES = 64 * KiB,
+    READ_ROUNDS = 4, KEEP_BYTES = 1 * MiB,
+    DIRECT_PIECES = 15,        /* of a frame that is not copied */
+};
 
 struct ColoLink {
     CharBackend chr;
@@ -30,7 +44,7 @@ struct ColoLink {
     void *opaque;
     ColoFramer framer;         /* the link's context */
     bool paused;               /* ditto */
-    uint8_t *bulk;             /* ditto, READ_MAX_BYTES, made when needed */
+    uint8_t *bulk;             /* ditto, READ_MAX_BYTES */
 
     QemuMutex lock;
     bool open;                 /* under lock, as all below */
@@ -38,6 +52,8 @@ struct ColoLink {
     GByteArray *queued;
     GByteArray *leaving;       /* the writer's while @writing */
     size_t left_bytes;         /* of leaving: already with the device */
+    uint64_t connection;       /* how many there have been */
+    ColoSocket *socket;        /* past the device; NULL: through it */
     GSource *watch;
 };
 
@@ -119,29 +135,56 @@ static bool take_locked(ColoLink *link)
     return link->leaving->len > 0;
 }
 
-void colo_link_flush(ColoLink *link)
+/* Without the lock; @s is from under it. Bytes, or -errno. */
+static ssize_t write_out(ColoLink *link, ColoSocket *s,
+                         const struct iovec *iov, int count)
 {
-    QEMU_LOCK_GUARD(&link->lock);
+    int n;
 
+    if (s) {
+        return colo_socket_writev(s, iov, count);
+    }
+    n = qemu_chr_fe_write(&link->chr, iov->iov_base,
+                          MIN(iov->iov_len, INT_MAX));
+    return n < 0 ? -errno : n;
+}
+
+/*
+ * The caller is the one that is @writing. False: the connection is not the
+ * one any more for which @iov was.
+ */
+static bool write_unlocked(ColoLink *link, const struct iovec *iov,
+                           int count, ssize_t *n)
+{
+    ColoSocket *s = colo_socket_ref(link->socket);
+    uint64_t connection = link->connection;
+
+    qemu_mutex_unlock(&link->lock);
+    *n = write_out(link, s, iov, count);
+    colo_socket_unref(s);
+    qemu_mutex_lock(&link->lock);
+    return link->open && link->connection == connection;
+}
+
+static void flush_locked(ColoLink *link)
+{
     if (link->writing) {
         return;
     }
     link->writing = true;
     while (link->open && take_locked(link)) {
-        uint8_t *data = link->leaving->data + link->left_bytes;
-        size_t size = link->leaving->len - link->left_bytes;
-        int n;
+        struct iovec iov = {
+            .iov_base = link->leaving->data + link->left_bytes,
+            .iov_len = link->leaving->len - link->left_bytes,
+        };
+        ssize_t n;
 
-        qemu_mutex_unlock(&link->lock);
-        n = qemu_chr_fe_write(&link->chr, data, MIN(size, INT_MAX));
-        if (n < 0 && errno != EAGAIN) {
-            n = -2;
-        }
-        qemu_mutex_lock(&link->lock);
-        if (n > 0) {
+        if (!write_unlocked(link, &iov, 1, &n)) {
+            link->left_bytes = link->leaving->len;
+        } else if (n > 0) {
             link->left_bytes += n;
         } else {
-            if (n != -2) {
+            if (n == 0 || n == -EAGAIN) {
                 watch_locked(link);
             }
             break;
@@ -153,37 +196,96 @@ void colo_link_flush(ColoLink *link)
     }
 }
 
+void colo_link_flush(ColoLink *link)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    flush_locked(link);
+}
+
 static size_t unsent_locked(const ColoLink *link)
 {
     return link->queued->len + link->leaving->len - link->left_bytes;
 }
 
-ColoLinkResult colo_link_put_iov(ColoLink *link, const struct iovec *iov,
-                                 int iovcnt, uint32_t vnet_bytes)
+typedef struct Head {
+    uint8_t bytes[8];
+    size_t size;
+} Head;
+
+/* No network has a frame as long as a guest may make one. */
+static bool make_head(const ColoLink *link, const struct iovec *iov,
+                      int iovcnt, uint32_t vnet_bytes, Head *head)
 {
     size_t size = iov_size(iov, iovcnt);
-    uint8_t head[8];
-    size_t head_bytes;
 
-    /* No network has such a frame, but a guest may make one. */
     if (size <= vnet_bytes || size - vnet_bytes > COLO_PACKET_MAX_BYTES) {
-        return COLO_LINK_BAD;
+        return false;
     }
-    head_bytes = colo_framer_put_head(head, link->vnet, vnet_bytes,
+    head->size = colo_framer_put_head(head->bytes, link->vnet, vnet_bytes,
                                       size - vnet_bytes);
-    QEMU_LOCK_GUARD(&link->lock);
+    return true;
+}
 
+static ColoLinkResult put_locked(ColoLink *link, const Head *head,
+                                 const struct iovec *iov, int iovcnt)
+{
     if (!link->open) {
         return COLO_LINK_CLOSED;
     }
-    if (unsent_locked(link) + head_bytes + size > COLO_LINK_LIMIT_BYTES) {
+    if (unsent_locked(link) + head->size + iov_size(iov, iovcnt) >
+        COLO_LINK_LIMIT_BYTES) {
         return COLO_LINK_FULL;
     }
-    g_byte_array_append(link->queued, head, head_bytes);
+    g_byte_array_append(link->queued, head->bytes, head->size);
     for (int i = 0; i < iovcnt; i++) {
         g_byte_array_append(link->queued, iov[i].iov_base, iov[i].iov_len);
     }
     return COLO_LINK_OK;
+}
+
+/* Nothing is before it: write it from where it is, keep only the rest. */
+static void write_direct_locked(ColoLink *link, const Head *head,
+                                const struct iovec *iov, int iovcnt)
+{
+    struct iovec out[1 + DIRECT_PIECES] = {
+        { .iov_base = (void *)head->bytes, .iov_len = head->size },
+    };
+    size_t size;
+    ssize_t n;
+
+    memcpy(out + 1, iov, iovcnt * sizeof(*iov));
+    size = iov_size(out, 1 + iovcnt);
+    link->writing = true;
+    if (write_unlocked(link, out, 1 + iovcnt, &n) && n < (ssize_t)size) {
+        size_t at = link->leaving->len, done = MAX(n, 0);
+
+        g_byte_array_set_size(link->leaving, at + size - done);
+        iov_to_buf(out, 1 + iovcnt, done, link->leaving->data + at,
+                   size - done);
+    }
+    link->writing = false;
+}
+
+ColoLinkResult colo_link_send_iov(ColoLink *link, const struct iovec *iov,
+                                  int iovcnt, uint32_t vnet_bytes)
+{
+    ColoLinkResult r = COLO_LINK_OK;
+    Head head;
+
+    if (!make_head(link, iov, iovcnt, vnet_bytes, &head)) {
+        return COLO_LINK_BAD;
+    }
+    QEMU_LOCK_GUARD(&link->lock);
+    if (link->open && link->socket && !link->writing &&
+        unsent_locked(link) == 0 && iovcnt <= DIRECT_PIECES) {
+        write_direct_locked(link, &head, iov, iovcnt);
+    } else {
+        r = put_locked(link, &head, iov, iovcnt);
+    }
+    if (r == COLO_LINK_OK && unsent_locked(link)) {
+        flush_locked(link);
+    }
+    return r;
 }
 
 ColoLinkResult colo_link_put(ColoLink *link, const ColoNetFrame *f)
@@ -192,8 +294,13 @@ ColoLinkResult colo_link_put(ColoLink *link, const ColoNetFrame *f)
         .iov_base = (void *)f->data,
         .iov_len = f->vnet_bytes + f->size,
     };
+    Head head;
 
-    return colo_link_put_iov(link, &iov, 1, f->vnet_bytes);
+    if (!make_head(link, &iov, 1, f->vnet_bytes, &head)) {
+        return COLO_LINK_BAD;
+    }
+    QEMU_LOCK_GUARD(&link->lock);
+    return put_locked(link, &head, &iov, 1);
 }
 
 /* Markers are few and small: the limit is not for them. */
@@ -217,11 +324,17 @@ bool colo_link_is_open(ColoLink *link)
 
 /* ----------------------------------------------------------- receiving */
 
+static bool reads_socket(ColoLink *link)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    return link->socket && link->ops->item;
+}
+
 static int can_read(void *opaque)
 {
     ColoLink *link = opaque;
 
-    return link->paused ? 0 : READ_MAX_BYTES;
+    return link->paused || reads_socket(link) ? 0 : READ_MAX_BYTES;
 }
 
 static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
@@ -244,8 +357,8 @@ static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
     }
 }
 
-/* A socket whose bytes are what its peer sent, or NULL. */
-static SocketChardev *plain_socket(ColoLink *link)
+/* A socket whose bytes are what its peer sent, maybe encrypted, or NULL. */
+static SocketChardev *socket_below(ColoLink *link)
 {
     Object *chr = OBJECT(qemu_chr_fe_get_driver(&link->chr));
     SocketChardev *s;
@@ -258,14 +371,14 @@ static SocketChardev *plain_socket(ColoLink *link)
 }
 
 /*
- * A socket chardev hands over 4 KiB for each turn of the event loop. Under
+ * With TLS: the device hands over 4 KiB for each turn of the event loop. Under
  * load that is a turn for every few frames, so the rest is read here. An end
- * or an error is left for the chardev to find.
+ * or an error is left for the device to find.
  */
 static void read_more(ColoLink *link)
 {
     for (int i = 0; i < READ_ROUNDS; i++) {
-        SocketChardev *s = plain_socket(link);
+        SocketChardev *s = socket_below(link);
         ssize_t size;
 
         if (!s || !s->ioc || link->paused) {
@@ -295,10 +408,103 @@ static void read_bytes(void *opaque, const uint8_t *buf, int length)
     }
 }
 
+/* ------------------------------------------- receiving past the device */
+
+static void readable(void *opaque);
+
+/* In the link's context, as all here but forget_socket(). */
+static void watch_socket(ColoLink *link, ColoSocket *s, bool on)
+{
+    if (link->ops->item) {
+        aio_set_fd_handler(link->aio ?: iohandler_get_aio_context(),
+                           colo_socket_fd(s), on ? readable : NULL, NULL,
+                           NULL, NULL, link);
+    }
+}
+
+static void forget_socket(ColoLink *link)
+{
+    ColoSocket *s;
+
+    WITH_QEMU_LOCK_GUARD(&link->lock) {
+        s = g_steal_pointer(&link->socket);
+    }
+    if (s) {
+        watch_socket(link, s, false);
+        colo_socket_unref(s);
+    }
+}
+
+static void use_socket(ColoLink *link)
+{
+    ColoSocket *s = colo_socket_of(qemu_chr_fe_get_driver(&link->chr));
+
+    if (!s) {
+        return;
+    }
+    if (!link->bulk) {
+        link->bulk = g_malloc(READ_MAX_BYTES);
+    }
+    watch_socket(link, s, !link->paused);
+    WITH_QEMU_LOCK_GUARD(&link->lock) {
+        link->socket = s;
+    }
+}
+
+/* False: there is no more now, or it has ended. */
+static bool read_some(ColoLink *link, ColoSocket *s, bool first)
+{
+    size_t room_bytes;
+    uint8_t *room = colo_framer_room(&link->framer, &room_bytes);
+    bool large = room_bytes > READ_HEAD_BYTES;
+    size_t limit_bytes = first || large ? READ_HEAD_BYTES : READ_MAX_BYTES;
+    struct iovec iov[] = {
+        { .iov_base = room, .iov_len = room_bytes },
+        { .iov_base = link->bulk, .iov_len = limit_bytes },
+    };
+    ssize_t n = colo_socket_readv(s, iov, ARRAY_SIZE(iov));
+
+    if (n == -EAGAIN) {
+        return false;
+    }
+    if (n <= 0) {
+        forget_socket(link);
+        qemu_chr_fe_accept_input(&link->chr);
+        return false;
+    }
+    colo_framer_advance(&link->framer, MIN(n, room_bytes));
+    if (n >= room_bytes) {
+        take_bytes(link, link->bulk, n - room_bytes);
+    }
+    return n == room_bytes + limit_bytes;
+}
+
+static void readable(void *opaque)
+{
+    ColoLink *link = opaque;
+
+    for (int i = 0; i < READ_ROUNDS && !link->paused; i++) {
+        ColoSocket *s;
+        bool more;
+
+        WITH_QEMU_LOCK_GUARD(&link->lock) {
+            s = colo_socket_ref(link->socket);
+        }
+        more = s && read_some(link, s, i == 0);
+        colo_socket_unref(s);
+        if (!more) {
+            break;
+        }
+    }
+}
+
+/* ------------------------------------------------- the connection itself */
+
 static void set_open(ColoLink *link, bool open)
 {
     QEMU_LOCK_GUARD(&link->lock);
     link->open = open;
+    link->connection += open;
     unwatch_locked(link);
     drop_queued_locked(link);
 }
@@ -322,6 +528,8 @@ static void event(void *opaque, QEMUChrEvent what)
         trace_colo_link_open(link->name);
         set_nodelay(link);
         colo_framer_reset(&link->framer);
+        forget_socket(link);
+        use_socket(link);
         set_open(link, true);
         if (link->ops->opened) {
             link->ops->opened(link->opaque);
@@ -329,6 +537,7 @@ static void event(void *opaque, QEMUChrEvent what)
     } else if (what == CHR_EVENT_CLOSED) {
         trace_colo_link_closed(link->name);
         set_open(link, false);
+        forget_socket(link);
         if (link->ops->closed) {
             link->ops->closed(link->opaque);
         }
@@ -337,11 +546,20 @@ static void event(void *opaque, QEMUChrEvent what)
 
 void colo_link_pause(ColoLink *link, bool on)
 {
-    if (link->paused != on) {
-        link->paused = on;
-        if (!on) {
-            qemu_chr_fe_accept_input(&link->chr);
-        }
+    ColoSocket *s;
+
+    if (link->paused == on) {
+        return;
+    }
+    link->paused = on;
+    WITH_QEMU_LOCK_GUARD(&link->lock) {
+        s = colo_socket_ref(link->socket);
+    }
+    if (s) {
+        watch_socket(link, s, !on);
+        colo_socket_unref(s);
+    } else if (!on) {
+        qemu_chr_fe_accept_input(&link->chr);
     }
 }
 
@@ -363,6 +581,7 @@ static void detach(void *opaque)
         unwatch_locked(link);
         link->open = false;
     }
+    forget_socket(link);
     qemu_chr_fe_deinit(&link->chr, false);
 }
 

@@ -55,9 +55,11 @@ void colo_link_start(ColoLink *link);
 void colo_link_free(ColoLink *link);
 const char *colo_link_name(const ColoLink *link);
 
-/* Queue a frame; @iov begins with @vnet_bytes of vnet header. */
-ColoLinkResult colo_link_put_iov(ColoLink *link, const struct iovec *iov,
-                                 int iovcnt, uint32_t vnet_bytes);
+/* Send a frame as far as the device takes it now, and queue the rest. @iov
+ * begins with @vnet_bytes of vnet header. */
+ColoLinkResult colo_link_send_iov(ColoLink *link, const struct iovec *iov,
+                                  int iovcnt, uint32_t vnet_bytes);
+/* Only queue, for a flush behind several. */
 ColoLinkResult colo_link_put(ColoLink *link, const ColoNetFrame *f);
 void colo_link_put_marker(ColoLink *link, ColoMarkerType type,
                           uint64_t epoch);

@@ -91,11 +91,10 @@ static void left_out(MirrorState *s)
 
 static void send_out(MirrorState *s, const struct iovec *iov, int iovcnt)
 {
-    ColoLinkResult r = colo_link_put_iov(s->out, iov, iovcnt, vnet_bytes(s));
+    ColoLinkResult r = colo_link_send_iov(s->out, iov, iovcnt,
+                                          vnet_bytes(s));
 
-    if (r == COLO_LINK_OK) {
-        colo_link_flush(s->out);
-    } else {
+    if (r != COLO_LINK_OK) {
         trace_colo_filter_left_out(s->part.name, r == COLO_LINK_FULL);
         left_out(s);
     }

@@ -255,11 +255,8 @@ static const ColoNetPartOps part_ops = {
 
 static void answer(RewriterState *s, const struct iovec *iov, int iovcnt)
 {
-    if (colo_link_put_iov(s->link, iov, iovcnt,
-                          s->parent_obj.netdev->vnet_hdr_len)
-        == COLO_LINK_OK) {
-        colo_link_flush(s->link);
-    }
+    colo_link_send_iov(s->link, iov, iovcnt,
+                       s->parent_obj.netdev->vnet_hdr_len);
 }
 
 static ssize_t receive_iov(NetFilterState *nf, NetClientState *sender,

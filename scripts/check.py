@@ -84,6 +84,7 @@ STAGES = {
     # Without a sanitizer it tries far more schedules in the same time.
     "sim": core_stage("sim", 300, "core") + core_stage("sim", 300),
     "net": core_stage("net", 200),
+    "tools": core_stage("tools", 120),
     "disk": core_stage("disk", 120, "core") + core_stage("disk", 120),
     "fuzz": core_stage("fuzz", 120)
     + [Command("runner", ["scripts/fuzz.sh", "--smoke"], 240)],

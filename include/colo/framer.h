@@ -61,6 +61,14 @@ void colo_framer_reset(ColoFramer *fr);
 bool colo_framer_next(ColoFramer *fr, const uint8_t **data, size_t *size,
                       ColoFramerItem *item);
 
+/*
+ * Where the rest of a frame that has begun belongs, and in *@size how many
+ * bytes that are; *@size is 0 if none has. Whoever puts some there himself
+ * says so, and calls colo_framer_next() when it is all.
+ */
+uint8_t *colo_framer_room(ColoFramer *fr, size_t *size);
+void colo_framer_advance(ColoFramer *fr, size_t bytes);
+
 /* Bytes in front of a frame: returns how many were put into @out[8]. */
 size_t colo_framer_put_head(uint8_t *out, bool vnet, uint32_t vnet_bytes,
                             uint32_t size);

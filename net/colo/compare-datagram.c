@@ -158,7 +158,7 @@ static void progress(ColoCompare *c, ColoFlow *flow)
             colo_item_release(c, colo_queue_take(&live->primary,
                                                  &live->primary_end));
         }
-        colo_item_free(s);
+        colo_item_free(c, s);
     }
     colo_live_done(c, flow);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * COLO: inside of the comparer. Nobody but net/colo/compare*.c, flow.c and
- * fragment.c includes this.
+ * COLO: inside of the comparer. Nobody but net/colo/compare*.c, flow.c,
+ * fragment.c and item.c includes this.
  *
  * An item is what is compared or held as one: a frame, or all fragments of a
  * datagram. Items of the primary are in the list of everything held, in
@@ -40,7 +40,7 @@ struct ColoItem {
     uint32_t start, end;
     uint32_t left;             /* everything before it has left already */
     bool made;                 /* here: no frame of the primary */
-    ColoPacket view;           /* of the first frame */
+    ColoPacket view;           /* of the first frame; the last member */
 };
 
 /* What a flow needs only while something waits in it. */
@@ -104,6 +104,12 @@ typedef struct ColoParked {
     uint64_t epoch;
 } ColoParked;
 
+/* Free memory of one kind, linked by its first word. */
+typedef struct ColoSpares {
+    void *first;
+    uint32_t count;
+} ColoSpares;
+
 /* Recently used first. */
 typedef struct ColoFlowList {
     ColoFlow *newest, *oldest;
@@ -154,6 +160,7 @@ struct ColoCompare {
     ColoLive *alive;
     ColoItem *oldest, *newest; /* all held items of the primary */
     ColoTrain trains[2][COLO_TRAINS_MAX];   /* primary, secondary */
+    ColoSpares spare_items, spare_lives;
 
     ColoNetFrame *output, **output_end;
     int64_t split_due_us;
@@ -188,18 +195,33 @@ void colo_frame_leave(ColoCompare *c, ColoNetFrame *f);
 void colo_item_pass(ColoCompare *c, ColoItem *item, unsigned rule);
 /* It does not leave: something later says the same. */
 void colo_item_merge(ColoCompare *c, ColoItem *item);
-/* Item of one frame, held from now on if it is the primary's. */
-ColoItem *colo_item_new(ColoCompare *c, ColoNetFrame *f,
-                        const ColoPacket *view, bool primary);
-void colo_item_add_frame(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
-                         bool primary);
-void colo_item_free(ColoItem *item);
-void colo_item_unhold(ColoCompare *c, ColoItem *item);
 void colo_ask(ColoCompare *c, ColoVerdict verdict);
 /* The two sides differ in @flow: it is stuck until the next cut. */
 void colo_diverge(ColoCompare *c, ColoFlow *flow, ColoVerdict verdict,
                   uint64_t offset, const uint8_t *p, size_t p_bytes,
                   const uint8_t *s, size_t s_bytes);
+
+/* ------------------------------------------------------------- item.c */
+
+/* Item of one frame, held from now on if it is the primary's. */
+ColoItem *colo_item_new(ColoCompare *c, ColoNetFrame *f,
+                        const ColoPacket *view, bool primary);
+/* The same in two steps, for a view that is made where it belongs: .view is
+ * not set yet. */
+ColoItem *colo_item_blank(ColoCompare *c);
+void colo_item_begin(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
+                     bool primary);
+void colo_item_add_frame(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
+                         bool primary);
+void colo_item_free(ColoCompare *c, ColoItem *item);
+void colo_item_unhold(ColoCompare *c, ColoItem *item);
+/* The frames from @f on are held now (@sign 1), or not any more (-1). */
+void colo_account_held(ColoCompare *c, const ColoNetFrame *f, int sign);
+
+/* Memory of @size bytes, always the same of one kind; not cleared. */
+void *colo_spare_take(ColoSpares *s, size_t size);
+void colo_spare_give(ColoSpares *s, void *memory);
+void colo_spares_free(ColoSpares *s);
 
 /* ------------------------------------------------------------- flow.c */
 

@@ -58,7 +58,7 @@ static ColoItem *find_primary(const ColoFlow *flow)
     return item;
 }
 
-static ColoItem *find_secondary(const ColoFlow *flow)
+static ColoItem *find_secondary(ColoCompare *c, const ColoFlow *flow)
 {
     ColoLive *live = flow->live;
     ColoItem *item;
@@ -67,7 +67,7 @@ static ColoItem *find_secondary(const ColoFlow *flow)
         if (after(item->end, flow->tcp.cmp)) {
             return after(item->start, flow->tcp.cmp) ? NULL : item;
         }
-        colo_item_free(colo_queue_take(&live->secondary,
+        colo_item_free(c, colo_queue_take(&live->secondary,
                                        &live->secondary_end));
         live->secondary_count--;
     }
@@ -274,10 +274,10 @@ static void progress(ColoCompare *c, ColoFlow *flow)
     }
     if (is_placed(flow)) {
         while (!flow->diverged && (p = find_primary(flow)) &&
-               (s = find_secondary(flow)) && compare_pieces(c, flow, p, s)) {
+               (s = find_secondary(c, flow)) && compare_pieces(c, flow, p, s)) {
             continue;
         }
-        find_secondary(flow);  /* drop what is compared */
+        find_secondary(c, flow);  /* drop what is compared */
     }
     if (!flow->diverged) {
         leave_proven(c, flow);
@@ -392,7 +392,7 @@ static void match_syn(ColoCompare *c, ColoFlow *flow)
         colo_diverge(c, flow, COLO_VERDICT_SYN, 0, eth_of(p) + p->view.l4,
                      p->view.tcp_header_bytes, eth_of(s) + s->view.l4,
                      s->view.tcp_header_bytes);
-        colo_item_free(s);
+        colo_item_free(c, s);
         return;
     }
     t->syn_waits = false;
@@ -406,7 +406,7 @@ static void match_syn(ColoCompare *c, ColoFlow *flow)
     if (s->view.payload_bytes) {
         insert_secondary(flow, s);
     } else {
-        colo_item_free(s);
+        colo_item_free(c, s);
     }
     progress(c, flow);
     sort_out(c, flow);
@@ -433,13 +433,13 @@ static void hold(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     live->primary_count++;
 }
 
-static void drop_secondary(ColoLive *live)
+static void drop_secondary(ColoCompare *c, ColoLive *live)
 {
     ColoItem *item;
 
     while ((item = colo_queue_take(&live->secondary,
                                    &live->secondary_end))) {
-        colo_item_free(item);
+        colo_item_free(c, item);
     }
     live->secondary_count = 0;
     live->s_rst = false;
@@ -468,7 +468,7 @@ static void begin_stream(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     note_begin(flow, item);
     colo_flow_reopen(c, flow);
-    drop_secondary(colo_flow_live(c, flow));
+    drop_secondary(c, colo_flow_live(c, flow));
     hold(c, flow, item);
     match_syn(c, flow);
 }
@@ -511,11 +511,11 @@ static void secondary_syn(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     if (!t->syn_waits && ((t->s_isn_known && t->s_isn == item->start) ||
                           (t->isn_known && t->isn == item->start))) {
         take_s_ack(flow, item);
-        colo_item_free(item);
+        colo_item_free(c, item);
         return;
     }
     live = colo_flow_live(c, flow);
-    colo_item_free(live->s_syn);
+    colo_item_free(c, live->s_syn);
     live->s_syn = item;
     match_syn(c, flow);
 }
@@ -683,20 +683,20 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         return;
     }
     if (t->syn_waits) {
-        colo_item_free(item);  /* of the connection before */
+        colo_item_free(c, item);  /* of the connection before */
         return;
     }
     colo_tcp_repeat_ack(c, flow, item, take_s_ack(flow, item));
     if (has(item, COLO_TCP_RST) && t->rst_agreed &&
         t->p_rst == rst_place(item)) {
-        colo_item_free(item);  /* once more */
+        colo_item_free(c, item);  /* once more */
     } else if (has(item, COLO_TCP_RST)) {
         colo_flow_live(c, flow)->s_rst = true;
         flow->live->s_rst_place = rst_place(item);
-        colo_item_free(item);
+        colo_item_free(c, item);
     } else if (item->start == item->end ||
                (t->cmp_known && !after(item->end, t->cmp))) {
-        colo_item_free(item);
+        colo_item_free(c, item);
     } else {
         colo_flow_live(c, flow);
         insert_secondary(flow, item);

@@ -54,84 +54,13 @@ static ColoNetFrame *take_all(ColoNetFrame **list, ColoNetFrame ***end)
     return all;
 }
 
-static void account_held(ColoCompare *c, const ColoNetFrame *f, int sign)
-{
-    for (; f; f = f->next) {
-        c->stats.held_frames += sign;
-        c->stats.held_bytes += sign * (int64_t)f->size;
-    }
-    if (c->stats.held_frames > c->stats.held_peak_frames) {
-        c->stats.held_peak_frames = c->stats.held_frames;
-    }
-}
-
 /* -------------------------------------------------------------- items */
-
-ColoItem *colo_item_new(ColoCompare *c, ColoNetFrame *f,
-                        const ColoPacket *view, bool primary)
-{
-    /* Not g_new0(): calloc() goes past the fast lists of malloc(). */
-    ColoItem *item = g_new(ColoItem, 1);
-
-    *item = (ColoItem) { .since_us = c->now_us, .view = *view };
-    item->frames_end = &item->frames;
-    if (primary) {
-        item->older = c->newest;
-        if (c->newest) {
-            c->newest->newer = item;
-        } else {
-            c->oldest = item;
-        }
-        c->newest = item;
-    }
-    colo_item_add_frame(c, item, f, primary);
-    return item;
-}
-
-void colo_item_add_frame(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
-                         bool primary)
-{
-    f->next = NULL;
-    append(&item->frames_end, f);
-    item->count++;
-    item->bytes += f->size;
-    if (primary) {
-        account_held(c, f, 1);
-    }
-}
-
-void colo_item_unhold(ColoCompare *c, ColoItem *item)
-{
-    uint64_t hold_us = c->now_us - item->since_us;
-
-    if (item->older) {
-        item->older->newer = item->newer;
-    } else {
-        c->oldest = item->newer;
-    }
-    if (item->newer) {
-        item->newer->older = item->older;
-    } else {
-        c->newest = item->older;
-    }
-    item->older = item->newer = NULL;
-    account_held(c, item->frames, -1);
-    c->stats.longest_hold_us = MAX(c->stats.longest_hold_us, hold_us);
-}
-
-void colo_item_free(ColoItem *item)
-{
-    if (item) {
-        colo_net_frame_free_list(item->frames);
-        g_free(item);
-    }
-}
 
 static void let_go(ColoCompare *c, ColoItem *item)
 {
     colo_item_unhold(c, item);
     append(&c->output_end, take_all(&item->frames, &item->frames_end));
-    colo_item_free(item);
+    colo_item_free(c, item);
 }
 
 void colo_frame_leave(ColoCompare *c, ColoNetFrame *f)
@@ -166,7 +95,7 @@ void colo_item_merge(ColoCompare *c, ColoItem *item)
 {
     colo_item_unhold(c, item);
     c->stats.merged_frames += item->made ? 0 : item->count;
-    colo_item_free(item);
+    colo_item_free(c, item);
 }
 
 /* ---------------------------------------------------------------- asks */
@@ -239,20 +168,33 @@ static void give_primary(ColoCompare *c, ColoItem *item,
     ops_of(key)->primary(c, flow, item);
 }
 
+/* With the key of its flow; NULL: a part of a datagram, more is to come. */
+static ColoItem *make_item(ColoCompare *c, ColoNetFrame *f, bool primary,
+                           ColoFlowKey *key)
+{
+    ColoItem *item = colo_item_blank(c);
+    ColoPacket *p = &item->view;
+
+    colo_packet_parse_frame(f, p);
+    if (primary) {
+        c->stats.rejects[p->reject]++;
+    }
+    if (p->kind == COLO_PACKET_FRAGMENT) {
+        ColoPacket view = *p;
+
+        colo_item_free(c, item);
+        return colo_fragment(c, f, &view, primary, key);
+    }
+    colo_flow_key(p, colo_net_frame_eth(f), key);
+    colo_item_begin(c, item, f, primary);
+    return item;
+}
+
 static void look_at_primary(ColoCompare *c, ColoNetFrame *f)
 {
     ColoFlowKey key;
-    ColoPacket p;
-    ColoItem *item;
+    ColoItem *item = make_item(c, f, true, &key);
 
-    colo_packet_parse_frame(f, &p);
-    c->stats.rejects[p.reject]++;
-    if (p.kind == COLO_PACKET_FRAGMENT) {
-        item = colo_fragment(c, f, &p, true, &key);
-    } else {
-        colo_flow_key(&p, colo_net_frame_eth(f), &key);
-        item = colo_item_new(c, f, &p, true);
-    }
     if (item) {
         give_primary(c, item, &key);
     }
@@ -276,7 +218,7 @@ void colo_compare_primary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
         c->stats.passed_frames++;
         append(&c->output_end, f);
     } else if (!is_released(c)) {
-        account_held(c, f, 1);
+        colo_account_held(c, f, 1);
         append(&c->waiting_end, f);
     } else {
         look_at_primary(c, f);
@@ -286,27 +228,19 @@ void colo_compare_primary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
 static void look_at_secondary(ColoCompare *c, ColoNetFrame *f)
 {
     ColoFlowKey key;
+    ColoItem *item = make_item(c, f, false, &key);
     ColoFlow *flow;
-    ColoPacket p;
-    ColoItem *item;
 
-    colo_packet_parse_frame(f, &p);
-    if (p.kind == COLO_PACKET_FRAGMENT) {
-        item = colo_fragment(c, f, &p, false, &key);
-    } else {
-        colo_flow_key(&p, colo_net_frame_eth(f), &key);
-        item = colo_item_new(c, f, &p, false);
-    }
     if (!item) {
         return;
     }
     flow = colo_flow_get(c, &key, &item->view, false);
     if (!flow || flow->rule >= 0 || flow->diverged) {
-        colo_item_free(item);
+        colo_item_free(c, item);
         return;
     }
     if (flow->live && flow->live->secondary_count >= c->limits.queue_frames) {
-        colo_item_free(item);
+        colo_item_free(c, item);
         colo_diverge(c, flow, COLO_VERDICT_QUEUE, 0, NULL, 0, NULL, 0);
         return;
     }
@@ -384,7 +318,7 @@ static void look_at_waiting(ColoCompare *c)
         ColoNetFrame *next = f->next;
 
         f->next = NULL;
-        account_held(c, f, -1);
+        colo_account_held(c, f, -1);
         look_at_primary(c, f);
         f = next;
     }
@@ -416,7 +350,7 @@ static void release_batches(ColoCompare *c)
     while ((batch = g_queue_peek_head(&c->batches)) &&
            batch->epoch <= c->released) {
         g_queue_pop_head(&c->batches);
-        account_held(c, batch->frames, -1);
+        colo_account_held(c, batch->frames, -1);
         c->stats.checkpoint_frames += batch->count;
         append(&c->output_end, batch->frames);
         g_free(batch);
@@ -435,7 +369,7 @@ static ColoNetFrame *gather(ColoCompare *c, uint64_t *count)
         *count += item->made ? 0 : item->count;
         colo_item_unhold(c, item);
         append(&end, take_all(&item->frames, &item->frames_end));
-        colo_item_free(item);
+        colo_item_free(c, item);
     }
     return list;
 }
@@ -474,7 +408,7 @@ void colo_compare_cut(ColoCompare *c, uint64_t epoch, int64_t now_us)
     batch = g_new0(ColoBatch, 1);
     batch->epoch = epoch;
     batch->frames = gather(c, &batch->count);
-    account_held(c, batch->frames, 1);
+    colo_account_held(c, batch->frames, 1);
     forget_live(c);
     c->epoch = next;
     c->keep = false;
@@ -734,6 +668,8 @@ void colo_compare_free(ColoCompare *c)
     colo_net_frame_free_list(c->output);
     colo_flows_clear(c);
     g_hash_table_destroy(c->table);
+    colo_spares_free(&c->spare_items);
+    colo_spares_free(&c->spare_lives);
     g_free(c);
 }
 

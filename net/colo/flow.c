@@ -275,10 +275,12 @@ ColoFlow *colo_flow_get(ColoCompare *c, const ColoFlowKey *key,
                         const ColoPacket *p, bool primary)
 {
     ColoFlow **last = primary ? &c->last_primary : &c->last_secondary;
+    ColoFlow *twin = primary ? c->last_secondary : c->last_primary;
     ColoFlow *flow = *last;
 
     if (!flow || !equal_keys(&flow->key, key)) {
-        flow = g_hash_table_lookup(c->table, key);
+        flow = twin && equal_keys(&twin->key, key)
+               ? twin : g_hash_table_lookup(c->table, key);
         if (!flow) {
             flow = make(c, key);
         }
@@ -300,7 +302,7 @@ ColoLive *colo_flow_live(ColoCompare *c, ColoFlow *flow)
     ColoLive *live = flow->live;
 
     if (!live) {
-        live = g_new(ColoLive, 1);     /* see colo_item_new() */
+        live = colo_spare_take(&c->spare_lives, sizeof(*live));
         *live = (ColoLive) {};
         live->primary_end = &live->primary;
         live->secondary_end = &live->secondary;
@@ -337,21 +339,21 @@ ColoItem *colo_queue_take(ColoItem **previous, ColoItem ***end)
     return item;
 }
 
-static void free_queue(ColoItem **queue, ColoItem ***end)
+static void free_queue(ColoCompare *c, ColoItem **queue, ColoItem ***end)
 {
     ColoItem *item;
 
     while ((item = colo_queue_take(queue, end))) {
-        colo_item_free(item);
+        colo_item_free(c, item);
     }
 }
 
 void colo_live_free(ColoCompare *c, ColoLive *live)
 {
     g_assert(!live->primary && !live->ack);
-    free_queue(&live->secondary, &live->secondary_end);
-    free_queue(&live->later, &live->later_end);
-    colo_item_free(live->s_syn);
+    free_queue(c, &live->secondary, &live->secondary_end);
+    free_queue(c, &live->later, &live->later_end);
+    colo_item_free(c, live->s_syn);
     if (live->prev) {
         live->prev->next = live->next;
     } else {
@@ -361,7 +363,7 @@ void colo_live_free(ColoCompare *c, ColoLive *live)
         live->next->prev = live->prev;
     }
     live->flow->live = NULL;
-    g_free(live);
+    colo_spare_give(&c->spare_lives, live);
 }
 
 void colo_live_done(ColoCompare *c, ColoFlow *flow)

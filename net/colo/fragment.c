@@ -84,7 +84,7 @@ static void begin_train(ColoCompare *c, ColoNetFrame *f, const ColoPacket *p,
         /* Of the primary: held until the cut that this asks for. */
         colo_ask(c, COLO_VERDICT_FRAGMENTS);
         if (!primary) {
-            colo_item_free(item);
+            colo_item_free(c, item);
         }
         return;
     }
@@ -126,6 +126,6 @@ void colo_trains_clear(ColoCompare *c)
 {
     for (int i = 0; i < COLO_TRAINS_MAX; i++) {
         c->trains[0][i].item = NULL;
-        colo_item_free(g_steal_pointer(&c->trains[1][i].item));
+        colo_item_free(c, g_steal_pointer(&c->trains[1][i].item));
     }
 }

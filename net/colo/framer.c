@@ -158,6 +158,22 @@ bool colo_framer_next(ColoFramer *fr, const uint8_t **data, size_t *size,
     return true;
 }
 
+uint8_t *colo_framer_room(ColoFramer *fr, size_t *size)
+{
+    if (!fr->frame) {
+        *size = 0;
+        return NULL;
+    }
+    *size = fr->need - fr->have;
+    return fr->frame->data + fr->have;
+}
+
+void colo_framer_advance(ColoFramer *fr, size_t bytes)
+{
+    g_assert(bytes == 0 || (fr->frame && bytes <= fr->need - fr->have));
+    fr->have += bytes;
+}
+
 size_t colo_framer_put_head(uint8_t *out, bool vnet, uint32_t vnet_bytes,
                             uint32_t size)
 {

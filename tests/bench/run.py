@@ -45,7 +45,8 @@ class Bench:
         """One job in a private network of its own; {} if it failed."""
         self._number += 1
         print(f"  {words} ...", end="", flush=True)
-        job = {"binary": self.options.binary, **job, "answer": self._answer,
+        job = {"binary": self.options.binary, **job, "answer": self._answer}
+        job = {**job, "is-reference": job["binary"] == self.options.reference,
                "log-dir": os.path.join(RESULTS, "bench",
                                        f"{self._number:03}-{job['kind']}")}
         if os.path.exists(self._answer):

@@ -57,7 +57,8 @@ def main() -> int:
     job = json.loads(sys.argv[1])
     run_dir = private.enter()
     os.makedirs(job["log-dir"], exist_ok=True)
-    context = Context(job["binary"], run_dir, job["log-dir"], verbose=False)
+    context = Context(job["binary"], run_dir, job["log-dir"],
+                      job["is-reference"], verbose=False)
     try:
         answer: Dict[str, Any] = {"result": do_job(context, job)}
     except Exception as error:  # pylint: disable=broad-except

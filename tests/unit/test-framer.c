@@ -144,6 +144,39 @@ static void test_pieces(gconstpointer vnet)
     g_byte_array_unref(s.bytes);
 }
 
+/* The rest of a frame put to where it belongs, in steps of any size. */
+static void test_room(gconstpointer vnet)
+{
+    const size_t sizes[] = { 1, 3, 16, 61, 1000, 65536, 1 << 20 };
+    Stream s = conversation(GPOINTER_TO_INT(vnet));
+    ColoFramer fr;
+
+    colo_framer_init(&fr, s.vnet);
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        unsigned n = 0, direct = 0;
+        size_t at = 0;
+
+        while (at < s.bytes->len) {
+            size_t size = MIN(sizes[i], s.bytes->len - at), room_bytes;
+            uint8_t *room = colo_framer_room(&fr, &room_bytes);
+            size_t bytes = MIN(size, room_bytes);
+
+            g_assert_true(!room == !room_bytes);
+            if (bytes) {
+                memcpy(room, s.bytes->data + at, bytes);
+                colo_framer_advance(&fr, bytes);
+                direct++;
+            }
+            n = feed(&fr, &s, s.bytes->data + at + bytes, size - bytes, n);
+            at += size;
+        }
+        g_assert_cmpuint(n, ==, CONVERSATION_ITEMS);
+        g_assert_true(direct > 0 || sizes[i] > COLO_PACKET_MAX_BYTES);
+    }
+    colo_framer_destroy(&fr);
+    g_byte_array_unref(s.bytes);
+}
+
 /* Cut at every place into two, begin anew in the middle of anything. */
 static void test_cuts(gconstpointer vnet)
 {
@@ -274,6 +307,10 @@ int main(int argc, char **argv)
                          test_pieces);
     g_test_add_data_func("/framer/pieces/vnet", GINT_TO_POINTER(true),
                          test_pieces);
+    g_test_add_data_func("/framer/room/plain", GINT_TO_POINTER(false),
+                         test_room);
+    g_test_add_data_func("/framer/room/vnet", GINT_TO_POINTER(true),
+                         test_room);
     g_test_add_data_func("/framer/cuts/plain", GINT_TO_POINTER(false),
                          test_cuts);
     g_test_add_data_func("/framer/cuts/vnet", GINT_TO_POINTER(true),

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A host that is a model: libvirt and QEMU as far as `colo` uses them.
+ *
+ * It keeps what the commands put into it, refuses what QEMU would refuse, and
+ * can be told to fail at the n-th call. What it holds can be written down as
+ * text, so that a test sees whether everything is as it was before.
+ */
+#ifndef TESTS_TOOLS_FAKE_HOST_H
+#define TESTS_TOOLS_FAKE_HOST_H
+
+#include "host.h"
+
+typedef struct FakeHost FakeHost;
+
+/* Counts the calls of all hosts that share it. */
+typedef struct FakeWorld {
+    unsigned call_count;
+    unsigned fail_at;           /* that call fails; 0: none */
+    bool is_dead_from_then;     /* ... and all later ones, as if killed */
+    char *failed;               /* what it was */
+    FakeHost *hosts[2];
+} FakeWorld;
+
+struct FakeHost {
+    ColoHost host;
+    FakeWorld *world;
+    FakeHost *peer;
+    const char *name;
+    ColoDomState state;
+    bool is_persistent;
+    bool is_autostarted;
+    bool is_crashed;
+    char *xml;                  /* of the domain; NULL: absent */
+    char *pair;                 /* metadata */
+    char *version;              /* of QEMU */
+    GHashTable *things;         /* nodes, chardevs, ...: "chardev colo-link0" */
+    GHashTable *volumes;        /* path -> size as text */
+    GHashTable *taken_ports;    /* as text */
+    GHashTable *attached;       /* replication node -> waits to be in sync */
+    JsonObject *parameters;
+    bool has_x_colo;
+    const char *migration;
+    const char *phase;          /* as query-colo tells it */
+    const char *cause;
+    bool is_secondary;
+    unsigned waits_left;        /* until a migration becomes lockstep */
+    unsigned ref_count;
+};
+
+/* Two hosts, domain "vm" running on the first one, with @xml. */
+void fake_world_init(FakeWorld *world, const char *xml);
+void fake_world_clear(FakeWorld *world);
+
+/* For colo_open: "test:a" and "test:b" of the world used last. */
+ColoHost *fake_open(const char *uri, GError **error);
+
+/* Everything both hosts hold, sorted. Caller frees. */
+char *fake_world_text(const FakeWorld *world);
+
+/* An ordinary domain: two disks, a CD drive, two network cards. */
+extern const char fake_domain_xml[];
+
+#define FAKE_UUID "8e1d8f2c-0f5e-4b86-9a59-0d6a2f3a1c11"
+
+#endif

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The QEMU of a model host.
+ *
+ * One handler for each monitor command. A thing that is put into QEMU is a
+ * line of text in a set; what stands on another thing cannot outlive it.
+ */
+#include <string.h>
+#include "error.h"
+#include "fake-qemu.h"
+
+typedef JsonNode *Handler(FakeHost *h, JsonNode *arguments, GError **error);
+
+static JsonNode *nothing(void)
+{
+    return colo_json("s:ok", NULL, NULL);
+}
+
+static JsonNode *refuse(GError **error, const char *why)
+{
+    colo_error_set(error, COLO_EXIT_FAILED, "%s", why);
+    return NULL;
+}
+
+static bool has(const FakeHost *h, const char *kind, const char *name)
+{
+    g_autofree char *key = g_strdup_printf("%s %s", kind, name);
+
+    return g_hash_table_contains(h->things, key);
+}
+
+static JsonNode *put(FakeHost *h, const char *kind, const char *name,
+                     GError **error)
+{
+    g_autofree char *key = g_strdup_printf("%s %s", kind, name);
+
+    if (!g_hash_table_add(h->things, g_steal_pointer(&key))) {
+        return refuse(error, "it exists");
+    }
+    return nothing();
+}
+
+static JsonNode *take(FakeHost *h, const char *kind, const char *name,
+                      GError **error)
+{
+    g_autofree char *key = g_strdup_printf("%s %s", kind, name);
+
+    return g_hash_table_remove(h->things, key)
+           ? nothing() : refuse(error, "it does not exist");
+}
+
+/* Each thing of a kind as an object with one member. */
+static JsonNode *list_of(FakeHost *h, const char *kind, const char *member)
+{
+    g_autofree char *prefix = g_strconcat(kind, " ", NULL);
+    JsonNode *list = colo_json_list();
+    GHashTableIter iter;
+    gpointer key;
+
+    g_hash_table_iter_init(&iter, h->things);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        if (g_str_has_prefix(key, prefix)) {
+            g_autofree char *tagged = g_strconcat("s:", member, NULL);
+
+            json_array_add_element(
+                json_node_get_array(list),
+                colo_json(tagged, (char *)key + strlen(prefix),
+                          "s:filename", "tcp:connected", NULL));
+        }
+    }
+    return list;
+}
+
+static bool is_free(FakeHost *h, const char *port, GError **error)
+{
+    if (g_hash_table_contains(h->taken_ports, port)) {
+        colo_error_set(error, COLO_EXIT_FAILED, "Address already in use");
+        return false;
+    }
+    g_hash_table_add(h->taken_ports, g_strdup(port));
+    return true;
+}
+
+/* ------------------------------------------------------- what it knows */
+
+static JsonNode *query_version(FakeHost *h, JsonNode *args, GError **error)
+{
+    g_auto(GStrv) parts = g_strsplit(h->version, ".", 3);
+
+    return colo_json("o:qemu", colo_json(
+        "i:major", (int64_t)atoi(parts[0]),
+        "i:minor", (int64_t)atoi(parts[1]),
+        "i:micro", (int64_t)atoi(parts[2]), NULL), "s:package", "", NULL);
+}
+
+static JsonNode *query_commands(FakeHost *h, JsonNode *args, GError **error)
+{
+    return colo_json_array(colo_json("s:name", "query-colo", NULL),
+                           colo_json("s:name", "colo-disk-attach", NULL),
+                           NULL);
+}
+
+static JsonNode *qom_get(FakeHost *h, JsonNode *args, GError **error)
+{
+    JsonNode *node = json_node_new(JSON_NODE_VALUE);
+
+    json_node_set_string(node, "pc-q35-10.0-machine");
+    return node;
+}
+
+static JsonNode *block_entry(FakeHost *h, const char *qdev, const char *base,
+                             const char *repl)
+{
+    JsonNode *image = colo_json("i:virtual-size", (int64_t)FAKE_DISK_BYTES,
+                                NULL);
+
+    return colo_json("s:qdev", qdev, "o:inserted", colo_json(
+        "s:node-name", has(h, "node", repl) ? repl : base,
+        "o:image", image, NULL), NULL);
+}
+
+static JsonNode *query_block(FakeHost *h, JsonNode *args, GError **error)
+{
+    return colo_json_array(
+        block_entry(h, "/machine/peripheral/virtio-disk0/virtio-backend",
+                    "libvirt-2-format", "colo-vda"),
+        block_entry(h, "sata0-0-0", "libvirt-1-format", "colo-sda"), NULL);
+}
+
+static JsonNode *disks_of(FakeHost *h)
+{
+    static const char *const names[] = { "colo-vda", "colo-sda" };
+    JsonNode *list = colo_json_list();
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(names); i++) {
+        gpointer waits;
+        JsonNode *forward = NULL;
+
+        if (!has(h, "node", names[i])) {
+            continue;
+        }
+        if (g_hash_table_lookup_extended(h->attached, names[i], NULL,
+                                         &waits)) {
+            forward = colo_json("b:in-sync", !GPOINTER_TO_INT(waits), NULL);
+        }
+        json_array_add_element(json_node_get_array(list), colo_json(
+            "s:node", names[i], "o:forward", forward,
+            "s:state", h->is_secondary ? "base" : NULL, NULL));
+    }
+    return list;
+}
+
+static JsonNode *query_colo(FakeHost *h, JsonNode *args, GError **error)
+{
+    bool is_off = !strcmp(h->phase, "off");
+
+    return colo_json(
+        "s:role", is_off ? "none" : h->is_secondary ? "secondary" : "primary",
+        "s:state", h->phase, "s:cause", h->cause, "s:reason", "",
+        "s:remedy", "", "o:disks", disks_of(h), "o:nics", colo_json_list(),
+        NULL);
+}
+
+static JsonNode *query_migrate(FakeHost *h, JsonNode *args, GError **error)
+{
+    return h->migration
+           ? colo_json("s:status", h->migration, "o:ram", colo_json(
+                 "i:total", (int64_t)1000,
+                 "i:remaining", (int64_t)h->waits_left * 100, NULL), NULL)
+           : nothing();
+}
+
+static JsonNode *query_parameters(FakeHost *h, JsonNode *args,
+                                  GError **error)
+{
+    JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+
+    json_node_set_object(node, h->parameters);
+    return node;
+}
+
+static JsonNode *set_parameters(FakeHost *h, JsonNode *args, GError **error)
+{
+    JsonObjectIter iter;
+    const char *name;
+    JsonNode *value;
+
+    json_object_iter_init(&iter, json_node_get_object(args));
+    while (json_object_iter_next(&iter, &name, &value)) {
+        json_object_set_member(h->parameters, name, json_node_copy(value));
+    }
+    return nothing();
+}
+
+static JsonNode *set_capabilities(FakeHost *h, JsonNode *args,
+                                  GError **error)
+{
+    JsonNode *one = colo_json_element(args, "capabilities", 0);
+
+    g_assert_cmpstr(colo_json_string(one, "capability"), ==, "x-colo");
+    h->has_x_colo = colo_json_bool(one, "state");
+    return nothing();
+}
+
+/* ------------------------------------------------------------- network */
+
+static JsonNode *chardev_add(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *port = colo_json_string(args,
+                                        "backend.data.addr.data.port");
+
+    if (colo_json_bool(args, "backend.data.server") &&
+        !is_free(h, port, error)) {
+        return NULL;
+    }
+    return put(h, "chardev", colo_json_string(args, "id"), error);
+}
+
+static JsonNode *chardev_remove(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *id = colo_json_string(args, "id");
+    g_autofree char *used = g_strconcat(id, " used", NULL);
+
+    return has(h, "chardev", used) ? refuse(error, "chardev is busy")
+                                   : take(h, "chardev", id, error);
+}
+
+static const char *link_of(const char *id, char *link, size_t size)
+{
+    g_snprintf(link, size, "%s%c used",
+               strstr(id, "compare") ? "colo-link" : "colo-peer",
+               id[strlen(id) - 1]);
+    return link;
+}
+
+static JsonNode *object_add(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *id = colo_json_string(args, "id");
+    char link[64];
+
+    g_assert_true(g_str_has_prefix(colo_json_string(args, "netdev"),
+                                   "hostnet"));
+    g_hash_table_add(h->things, g_strdup_printf(
+        "chardev %s", link_of(id, link, sizeof(link))));
+    return put(h, "object", id, error);
+}
+
+static JsonNode *object_del(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *id = colo_json_string(args, "id");
+    g_autofree char *used = NULL;
+    char link[64];
+
+    if (!strcmp(h->phase, "protected")) {
+        return refuse(error, "in use by a protected guest");
+    }
+    used = g_strconcat("chardev ", link_of(id, link, sizeof(link)), NULL);
+    g_hash_table_remove(h->things, used);
+    return take(h, "object", id, error);
+}
+
+static JsonNode *list_objects(FakeHost *h, JsonNode *args, GError **error)
+{
+    return list_of(h, "object", "name");
+}
+
+static JsonNode *list_chardevs(FakeHost *h, JsonNode *args, GError **error)
+{
+    return list_of(h, "chardev", "label");
+}
+
+static JsonNode *list_nodes(FakeHost *h, JsonNode *args, GError **error)
+{
+    return list_of(h, "node", "node-name");
+}
+
+/* --------------------------------------------------------------- disks */
+
+static JsonNode *disk_insert(FakeHost *h, JsonNode *args, GError **error)
+{
+    return put(h, "node", colo_json_string(args, "node-name"), error);
+}
+
+static JsonNode *disk_remove(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *node = colo_json_string(args, "node");
+
+    if (!strcmp(h->phase, "protected") ||
+        g_hash_table_contains(h->attached, node)) {
+        return refuse(error, "has a copy attached");
+    }
+    return take(h, "node", node, error);
+}
+
+static JsonNode *blockdev_add(FakeHost *h, JsonNode *args, GError **error)
+{
+    g_autofree char *export = g_strdup_printf(
+        "export %s", colo_json_string(args, "export"));
+
+    if (!g_hash_table_contains(h->peer->things, export)) {
+        return refuse(error, "no such export");
+    }
+    return put(h, "node", colo_json_string(args, "node-name"), error);
+}
+
+static JsonNode *blockdev_del(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *node = colo_json_string(args, "node-name");
+    g_autofree char *user = g_strndup(node, strlen(node) - strlen("-copy"));
+
+    return g_hash_table_contains(h->attached, user)
+           ? refuse(error, "node is in use") : take(h, "node", node, error);
+}
+
+static JsonNode *disk_attach(FakeHost *h, JsonNode *args, GError **error)
+{
+    const char *node = colo_json_string(args, "node");
+
+    if (!has(h, "node", node) ||
+        !has(h, "node", colo_json_string(args, "target"))) {
+        return refuse(error, "no such node");
+    }
+    if (!strcmp(colo_json_string(args, "sync"), "incremental")) {
+        return refuse(error, "the base is not known");
+    }
+    g_hash_table_insert(h->attached, g_strdup(node), GINT_TO_POINTER(2));
+    return nothing();
+}
+
+static JsonNode *disk_detach(FakeHost *h, JsonNode *args, GError **error)
+{
+    return g_hash_table_remove(h->attached, colo_json_string(args, "node"))
+           ? nothing() : refuse(error, "has no copy");
+}
+
+static JsonNode *nbd_start(FakeHost *h, JsonNode *args, GError **error)
+{
+    return is_free(h, colo_json_string(args, "addr.data.port"), error)
+           ? put(h, "server", "nbd", error) : NULL;
+}
+
+static JsonNode *nbd_stop(FakeHost *h, JsonNode *args, GError **error)
+{
+    return take(h, "server", "nbd", error);
+}
+
+static JsonNode *export_add(FakeHost *h, JsonNode *args, GError **error)
+{
+    return put(h, "export", colo_json_string(args, "name"), error);
+}
+
+static JsonNode *query_jobs(FakeHost *h, JsonNode *args, GError **error)
+{
+    return colo_json_list();
+}
+
+/* -------------------------------------------------------------- memory */
+
+static JsonNode *incoming(FakeHost *h, JsonNode *args, GError **error)
+{
+    JsonNode *channel = colo_json_element(args, "channels", 0);
+
+    if (!is_free(h, colo_json_string(channel, "addr.port"), error)) {
+        return NULL;
+    }
+    h->is_secondary = true;
+    h->migration = "setup";
+    return nothing();
+}
+
+static JsonNode *migrate(FakeHost *h, JsonNode *args, GError **error)
+{
+    g_assert_true(h->has_x_colo && h->peer->has_x_colo);
+    g_assert_nonnull(h->peer->migration);
+    h->migration = "active";
+    h->waits_left = 3;
+    return nothing();
+}
+
+static JsonNode *migrate_cancel(FakeHost *h, JsonNode *args, GError **error)
+{
+    if (!g_strcmp0(h->migration, "active")) {
+        h->migration = "cancelled";
+    }
+    return nothing();
+}
+
+static JsonNode *checkpoint(FakeHost *h, JsonNode *args, GError **error)
+{
+    return strcmp(h->phase, "protected")
+           ? refuse(error, "not the primary of a protected pair")
+           : nothing();
+}
+
+static JsonNode *lost_heartbeat(FakeHost *h, JsonNode *args, GError **error)
+{
+    if (strcmp(h->phase, "lost")) {
+        return refuse(error, "takes no part");
+    }
+    /* MUST: never two guests. */
+    g_assert_cmpint(h->peer->state, !=, COLO_DOM_RUNNING);
+    h->phase = "alone";
+    h->migration = "completed";
+    g_hash_table_remove_all(h->attached);
+    return nothing();
+}
+
+static JsonNode *query_status(FakeHost *h, JsonNode *args, GError **error)
+{
+    return colo_json("b:running", true, NULL);
+}
+
+static JsonNode *quit(FakeHost *h, JsonNode *args, GError **error)
+{
+    fake_qemu_end(h, false);
+    return nothing();
+}
+
+static JsonNode *no_answer(FakeHost *h, JsonNode *args, GError **error)
+{
+    return colo_json_list();
+}
+
+static const struct {
+    const char *name;
+    Handler *run;
+} handlers[] = {
+    { "query-version", query_version },
+    { "query-commands", query_commands },
+    { "qom-get", qom_get },
+    { "query-block", query_block },
+    { "query-colo", query_colo },
+    { "query-migrate", query_migrate },
+    { "query-migrate-parameters", query_parameters },
+    { "migrate-set-parameters", set_parameters },
+    { "colo-set-parameters", set_parameters },
+    { "migrate-set-capabilities", set_capabilities },
+    { "chardev-add", chardev_add },
+    { "chardev-remove", chardev_remove },
+    { "query-chardev", list_chardevs },
+    { "object-add", object_add },
+    { "object-del", object_del },
+    { "qom-list", list_objects },
+    { "colo-disk-insert", disk_insert },
+    { "colo-disk-remove", disk_remove },
+    { "colo-disk-attach", disk_attach },
+    { "colo-disk-detach", disk_detach },
+    { "blockdev-add", blockdev_add },
+    { "blockdev-del", blockdev_del },
+    { "query-named-block-nodes", list_nodes },
+    { "query-block-jobs", query_jobs },
+    { "query-jobs", query_jobs },
+    { "nbd-server-start", nbd_start },
+    { "nbd-server-stop", nbd_stop },
+    { "block-export-add", export_add },
+    { "migrate-incoming", incoming },
+    { "migrate", migrate },
+    { "migrate_cancel", migrate_cancel },
+    { "colo-checkpoint", checkpoint },
+    { "x-colo-lost-heartbeat", lost_heartbeat },
+    { "query-status", query_status },
+    { "query-yank", no_answer },
+    { "x-query-virtio-status", no_answer },
+    { "quit", quit },
+};
+
+JsonNode *fake_qemu_run(FakeHost *h, JsonNode *command, GError **error)
+{
+    const char *name = colo_json_string(command, "execute");
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(handlers); i++) {
+        if (!strcmp(name, handlers[i].name)) {
+            return handlers[i].run(h, colo_json_at(command, "arguments"),
+                                   error);
+        }
+    }
+    g_error("the model knows no command %s", name);
+}
+
+/* ------------------------------------------------------ its life */
+
+void fake_qemu_start(FakeHost *h, ColoDomState state)
+{
+    h->state = state;
+    h->is_crashed = false;
+    h->phase = "off";
+    h->cause = "none";
+    h->migration = NULL;
+    h->is_secondary = false;
+    h->has_x_colo = false;
+    g_hash_table_remove_all(h->things);
+    g_hash_table_remove_all(h->attached);
+    json_object_set_int_member(h->parameters, "downtime-limit", 300);
+    json_object_set_int_member(h->parameters, "max-bandwidth", 1000);
+    json_object_set_int_member(h->parameters, "x-checkpoint-delay", 20000);
+    json_object_set_boolean_member(h->parameters, "checkpoint-events", true);
+}
+
+/* Of a peer that is gone: a primary goes on, a secondary waits. */
+static void lose_peer(FakeHost *h, bool is_crash)
+{
+    if (!g_strcmp0(h->migration, "active")) {
+        h->migration = "failed";
+    }
+    if (!strcmp(h->phase, "protected")) {
+        h->phase = h->is_secondary || is_crash ? "lost" : "alone";
+        h->cause = is_crash ? "peer-closed" : "peer-quit";
+        if (!strcmp(h->phase, "alone")) {
+            h->migration = "completed";
+            g_hash_table_remove_all(h->attached);
+        }
+    }
+}
+
+void fake_qemu_end(FakeHost *h, bool is_crash)
+{
+    h->state = h->is_persistent ? COLO_DOM_OFF : COLO_DOM_ABSENT;
+    h->is_crashed = is_crash;
+    g_hash_table_remove_all(h->things);
+    g_hash_table_remove_all(h->taken_ports);
+    if (!h->is_persistent) {
+        g_clear_pointer(&h->xml, g_free);
+        g_clear_pointer(&h->pair, g_free);
+    }
+    lose_peer(h->peer, is_crash);
+}
+
+void fake_qemu_pass_time(FakeHost *h)
+{
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, h->attached);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        int waits = GPOINTER_TO_INT(value);
+
+        g_hash_table_iter_replace(&iter,
+                                  GINT_TO_POINTER(MAX(waits - 1, 0)));
+    }
+    if (g_strcmp0(h->migration, "active") || --h->waits_left) {
+        return;
+    }
+    h->migration = "colo";
+    h->phase = "protected";
+    h->peer->phase = "protected";
+    h->peer->migration = "colo";
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * colo protect, and what follows, on two model hosts: each call that can fail
+ * fails once, and everything has to be as before; and each call is once the
+ * last one before the program dies, and `colo repair` has to do the same.
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <glib/gstdio.h>
+#include "cancel.h"
+#include "command.h"
+#include "error.h"
+#include "fake-host.h"
+#include "fake-qemu.h"
+#include "journal-file.h"
+
+
+
+static const ColoOptions options = {
+    .domain = (char *)"vm", .from = (char *)"test:a", .to = (char *)"test:b",
+    .port = 49800, .interval_ms = -1, .timeout_s = -1, .step_limit_ms = -1,
+    .checkpoint_limit_ms = -1, .heartbeat_ms = -1, .min_gap_ms = -1,
+    .mismatch_gap_ms = -1, .quiet = true,
+};
+
+static bool run(ColoCommandFn *command, const ColoOptions *o, ColoExit exit)
+{
+    g_autoptr(JsonNode) result = NULL;
+    g_autoptr(GError) error = NULL;
+    bool ok = command(o, &result, &error);
+
+    g_assert_true(ok == !error);
+    if (colo_error_exit(error) != exit) {
+        g_test_message("%s", error ? error->message : "no error");
+    }
+    g_assert_cmpint(colo_error_exit(error), ==, exit);
+    return ok;
+}
+
+static unsigned journal_count(void)
+{
+    g_autoptr(GPtrArray) uuids = colo_journal_file_list();
+
+    return uuids->len;
+}
+
+static void assert_same(const FakeWorld *w, const char *before,
+                        unsigned call)
+{
+    g_autofree char *after = fake_world_text(w);
+
+    if (strcmp(before, after)) {
+        g_test_message("call %u: %s", call, w->failed);
+    }
+    g_assert_cmpstr(after, ==, before);
+}
+
+static void test_protect(void)
+{
+    FakeWorld w;
+    g_autofree char *text = NULL;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    text = fake_world_text(&w);
+    g_assert_cmpstr(w.hosts[0]->phase, ==, "protected");
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "protected");
+    g_assert_false(w.hosts[0]->is_autostarted);
+    g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"primary\""));
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"secondary\""));
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "autostart=\"yes\""));
+    g_assert_true(g_hash_table_contains(w.hosts[1]->volumes,
+                                        "/images/vda.img"));
+    /* The copy is quick to end; afterwards the user's own limit counts. */
+    g_assert_cmpint(json_object_get_int_member(w.hosts[0]->parameters,
+                                               "downtime-limit"), ==, 300);
+    g_assert_false(json_object_get_boolean_member(w.hosts[0]->parameters,
+                                                  "checkpoint-events"));
+    g_assert_cmpuint(journal_count(), ==, 0);
+    fake_world_clear(&w);
+}
+
+/* Until a run needs fewer calls than it would take to fail. */
+static void test_each_failure(void)
+{
+    unsigned call;
+
+    for (call = 1;; call++) {
+        g_autoptr(JsonNode) result = NULL;
+        g_autoptr(GError) error = NULL;
+        g_autofree char *before = NULL;
+        FakeWorld w;
+        bool ok;
+
+        fake_world_init(&w, fake_domain_xml);
+        before = fake_world_text(&w);
+        w.fail_at = call;
+        ok = colo_protect(&options, &result, &error);
+        if (!ok) {
+            g_assert_nonnull(strstr(error->message, "\n"));
+            assert_same(&w, before, call);
+        } else {
+            g_assert_cmpstr(w.hosts[1]->phase, ==, "protected");
+        }
+        g_assert_cmpuint(journal_count(), ==, 0);
+        ok = ok && !w.failed;
+        fake_world_clear(&w);
+        if (ok) {
+            break;
+        }
+    }
+    g_assert_cmpuint(call, >, 80);
+}
+
+static void test_each_death(void)
+{
+    unsigned call;
+    unsigned repair_count = 0;
+
+    for (call = 1;; call++) {
+        g_autoptr(JsonNode) result = NULL;
+        g_autofree char *before = NULL;
+        FakeWorld w;
+        bool ok;
+
+        fake_world_init(&w, fake_domain_xml);
+        before = fake_world_text(&w);
+        w.fail_at = call;
+        w.is_dead_from_then = true;
+        ok = colo_protect(&options, &result, NULL);
+        w.fail_at = 0;
+        if (!ok && journal_count()) {
+            run(colo_protect, &options, COLO_EXIT_HALF_DONE);
+            run(colo_repair, &options, COLO_EXIT_DONE);
+            repair_count++;
+        }
+        if (!ok) {
+            assert_same(&w, before, call);
+        }
+        g_assert_cmpuint(journal_count(), ==, 0);
+        fake_world_clear(&w);
+        if (ok) {
+            break;
+        }
+    }
+    g_assert_cmpuint(repair_count, >, 50);
+}
+
+static void test_unprotect(void)
+{
+    g_autofree char *before = NULL;
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    run(colo_unprotect, &options, COLO_EXIT_DONE);
+    /* The images there stay: they may be of use the next time. */
+    g_hash_table_remove_all(w.hosts[1]->volumes);
+    json_object_set_boolean_member(w.hosts[0]->parameters,
+                                   "checkpoint-events", true);
+    json_object_set_int_member(w.hosts[0]->parameters, "x-checkpoint-delay",
+                               20000);
+    assert_same(&w, before, 0);
+    fake_world_clear(&w);
+}
+
+static void test_port_taken(void)
+{
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    g_hash_table_add(w.hosts[1]->taken_ports, g_strdup("49800"));
+    g_hash_table_add(w.hosts[0]->taken_ports, g_strdup("49801"));
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    g_assert_true(g_hash_table_contains(w.hosts[1]->taken_ports, "49802"));
+    g_assert_nonnull(strstr(w.hosts[0]->pair, "disk-port=\"49801\""));
+    fake_world_clear(&w);
+}
+
+static void test_refused(void)
+{
+    g_autofree char *before = NULL;
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    g_free(w.hosts[1]->version);
+    w.hosts[1]->version = g_strdup("10.0.2");
+    run(colo_protect, &options, COLO_EXIT_CHECK);
+    assert_same(&w, before, 0);
+    g_hash_table_insert(w.hosts[1]->volumes, g_strdup("/images/vda.img"),
+                        g_strdup("4711"));
+    run(colo_protect, &options, COLO_EXIT_CHECK);
+    fake_world_clear(&w);
+}
+
+static void test_check_changes_nothing(void)
+{
+    ColoOptions check = options;
+    g_autofree char *before = NULL;
+    FakeWorld w;
+
+    check.check = true;
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    run(colo_protect, &check, COLO_EXIT_DONE);
+    assert_same(&w, before, 0);
+    fake_world_clear(&w);
+}
+
+/* -------------------------------------------------------- failing over */
+
+static const ColoOptions at_b = {
+    .domain = (char *)"vm", .from = (char *)"test:b", .port = 49800,
+    .interval_ms = -1, .quiet = true,
+};
+
+static void test_failover_after_crash(void)
+{
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    fake_qemu_end(w.hosts[0], true);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    run(colo_failover, &at_b, COLO_EXIT_DONE);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+    g_assert_true(w.hosts[1]->is_persistent);
+    g_assert_true(w.hosts[1]->is_autostarted);
+    g_assert_false(w.hosts[1]->has_x_colo);
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
+    g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"stale\""));
+    g_assert_false(w.hosts[0]->is_autostarted);
+    fake_world_clear(&w);
+}
+
+static void test_failover_refused(void)
+{
+    ColoOptions forced = at_b;
+    FakeWorld w;
+
+    forced.force = true;
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    /* Both live. */
+    run(colo_failover, &at_b, COLO_EXIT_UNSAFE);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "protected");
+    fake_qemu_end(w.hosts[0], true);
+    /* Here is opened first, then its state, its metadata, then there. */
+    w.fail_at = w.call_count + 4;
+    run(colo_failover, &at_b, COLO_EXIT_UNSAFE);
+    g_assert_cmpstr(w.failed, ==, "open at a");
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    w.fail_at = w.call_count + 4;
+    run(colo_failover, &forced, COLO_EXIT_DONE);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    fake_world_clear(&w);
+}
+
+static void test_failover_at_primary(void)
+{
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    fake_qemu_end(w.hosts[1], true);
+    g_assert_cmpstr(w.hosts[0]->phase, ==, "lost");
+    run(colo_failover, &options, COLO_EXIT_DONE);
+    g_assert_cmpstr(w.hosts[0]->phase, ==, "alone");
+    g_assert_true(w.hosts[0]->is_autostarted);
+    g_assert_false(g_hash_table_contains(w.hosts[0]->things,
+                                         "object colo-compare0"));
+    /* What differs from now on is still noted. */
+    g_assert_true(g_hash_table_contains(w.hosts[0]->things,
+                                        "node colo-vda"));
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    g_assert_cmpstr(w.hosts[0]->phase, ==, "protected");
+    fake_world_clear(&w);
+}
+
+static void test_planned(void)
+{
+    ColoOptions planned = options;
+    FakeWorld w;
+
+    planned.planned = true;
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    run(colo_failover, &planned, COLO_EXIT_DONE);
+    g_assert_cmpint(w.hosts[0]->state, ==, COLO_DOM_OFF);
+    g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    fake_world_clear(&w);
+}
+
+/* Whatever repair is told to undo: not a guest that went on over there. */
+static void test_repair_spares_the_survivor(void)
+{
+    ColoJournalFile *file;
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    file = colo_journal_file_begin(colo_journal_new(
+        "protect", "vm", FAKE_UUID, "test:a", "test:b"), NULL);
+    colo_journal_file_add(file, colo_undo_new(COLO_UNDO_DOMAIN, true, NULL),
+                          NULL);
+    colo_journal_file_add(file, colo_undo_new(COLO_UNDO_PROTECTION, false,
+                                              NULL), NULL);
+    colo_journal_file_free(file);
+    fake_qemu_end(w.hosts[0], true);
+    run(colo_repair, &options, COLO_EXIT_HALF_DONE);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    run(colo_failover, &at_b, COLO_EXIT_DONE);
+    run(colo_repair, &options, COLO_EXIT_HALF_DONE);
+    g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+    fake_world_clear(&w);
+    file = colo_journal_file_open(FAKE_UUID, NULL);
+    colo_journal_file_finish(file);
+    colo_journal_file_free(file);
+}
+
+/* In a process of its own, since the wish to end lasts for ever. */
+static void test_interrupted(void)
+{
+    FakeWorld w;
+    g_autofree char *before = NULL;
+    int status;
+    pid_t child;
+
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    child = fork();
+    if (!child) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(JsonNode) result = NULL;
+        g_autofree char *after = NULL;
+
+        colo_cancel_setup();
+        raise(SIGINT);
+        colo_protect(&options, &result, &error);
+        after = fake_world_text(&w);
+        _exit(strcmp(before, after) ? 99 : colo_error_exit(error));
+    }
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, COLO_EXIT_INTERRUPTED);
+    fake_world_clear(&w);
+}
+
+/* Each of thousands of journal lines is synced: in memory if possible. */
+static char *make_directory(void)
+{
+    char *directory = g_strdup("/dev/shm/colo-test-XXXXXX");
+
+    if (!g_mkdtemp(directory)) {
+        g_free(directory);
+        directory = g_dir_make_tmp("colo-test-XXXXXX", NULL);
+    }
+    return directory;
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *directory = make_directory();
+    int result;
+
+    g_setenv("COLO_STATE_DIR", directory, TRUE);
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tool/protect", test_protect);
+    g_test_add_func("/tool/protect/each-failure", test_each_failure);
+    g_test_add_func("/tool/protect/each-death", test_each_death);
+    g_test_add_func("/tool/protect/port-taken", test_port_taken);
+    g_test_add_func("/tool/protect/refused", test_refused);
+    g_test_add_func("/tool/protect/check", test_check_changes_nothing);
+    g_test_add_func("/tool/protect/interrupted", test_interrupted);
+    g_test_add_func("/tool/unprotect", test_unprotect);
+    g_test_add_func("/tool/failover/crash", test_failover_after_crash);
+    g_test_add_func("/tool/failover/refused", test_failover_refused);
+    g_test_add_func("/tool/failover/primary", test_failover_at_primary);
+    g_test_add_func("/tool/failover/planned", test_planned);
+    g_test_add_func("/tool/repair/survivor",
+                    test_repair_spares_the_survivor);
+    result = g_test_run();
+    g_rmdir(directory);
+    return result;
+}

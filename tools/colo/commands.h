@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Every monitor command that `colo` gives, in one place, and the names that
+ * it gives to what it puts into QEMU.
+ *
+ * Each function makes a new command, to be freed with json_node_unref().
+ */
+#ifndef COLO_TOOL_COMMANDS_H
+#define COLO_TOOL_COMMANDS_H
+
+#include "json.h"
+
+/* Names in QEMU; each needs g_free(). */
+char *colo_name_disk(const char *target);         /* the replication node */
+char *colo_name_copy(const char *target);         /* its peer's disk */
+char *colo_name_export(const char *target);
+char *colo_name_link(unsigned nic);               /* chardev, primary */
+char *colo_name_compare(unsigned nic);
+char *colo_name_peer_link(unsigned nic);          /* chardev, secondary */
+char *colo_name_rewriter(unsigned nic);
+
+JsonNode *colo_command(const char *execute);
+
+/* Memory and devices. */
+JsonNode *colo_command_capability(const char *name, bool on);
+JsonNode *colo_command_listen(const char *address, unsigned port);
+JsonNode *colo_command_migrate(const char *address, unsigned port);
+JsonNode *colo_command_interval(uint32_t interval_ms);
+JsonNode *colo_command_downtime(uint32_t limit_ms);
+JsonNode *colo_command_bandwidth(uint64_t bytes_per_s);
+JsonNode *colo_command_quiet(void);               /* no events per checkpoint */
+JsonNode *colo_command_parameter(const char *name, int64_t value);
+
+/* Disks. */
+JsonNode *colo_command_disk_insert(const char *target, const char *below,
+                                   bool is_shared, uint64_t buffer_bytes);
+JsonNode *colo_command_disk_remove(const char *target);
+JsonNode *colo_command_disk_connect(const char *target, const char *address,
+                                    unsigned port);
+JsonNode *colo_command_disk_disconnect(const char *target);
+JsonNode *colo_command_disk_attach(const char *target, const char *sync,
+                                   const char *base, uint64_t bytes_per_s);
+JsonNode *colo_command_disk_detach(const char *target);
+JsonNode *colo_command_disk_serve(const char *address, unsigned port);
+JsonNode *colo_command_disk_export(const char *target, const char *node);
+
+/* Network. */
+JsonNode *colo_command_net_listen(unsigned nic, const char *address,
+                                  unsigned port);
+JsonNode *colo_command_net_connect(unsigned nic, const char *address,
+                                   unsigned port);
+JsonNode *colo_command_net_compare(unsigned nic, const char *netdev);
+JsonNode *colo_command_net_rewrite(unsigned nic, const char *netdev);
+JsonNode *colo_command_chardev_remove(const char *id);
+JsonNode *colo_command_object_del(const char *id);
+
+/* Cut the connection of a node or chardev, so that nothing waits for it. */
+JsonNode *colo_command_yank(JsonNode *instances);
+
+#endif

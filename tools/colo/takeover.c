@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Going on at one side alone.
+ *
+ * The order matters. First connections are cut on which something may wait
+ * for a host that is gone; then QEMU is told that it is the survivor; then
+ * libvirt learns that the guest runs, and only then everything else is tidied
+ * up, which takes longer and which no client waits for.
+ */
+#include "error.h"
+#include "live.h"
+#include "peer-xml.h"
+#include "takeover.h"
+#include "undo-run.h"
+
+enum { ALONE_LIMIT_MS = 60000 };
+
+/* ----------------------------------------------------------- the guest */
+
+static bool is_ours(JsonNode *instance)
+{
+    const char *node = colo_json_string(instance, "node-name");
+    const char *id = colo_json_string(instance, "id");
+
+    return (node && g_str_has_prefix(node, "colo-")) ||
+           (id && g_str_has_prefix(id, "colo-"));
+}
+
+/* All that is ours, never libvirt's own monitor. */
+static void cut_connections(ColoHost *host, const char *domain)
+{
+    g_autoptr(JsonNode) list = colo_host_monitor(
+        host, domain, colo_command("query-yank"), NULL);
+    g_autoptr(JsonNode) ours = colo_json_list();
+    unsigned i;
+
+    for (i = 0; list && i < colo_json_count(list, ""); i++) {
+        JsonNode *instance = colo_json_element(list, "", i);
+
+        if (is_ours(instance)) {
+            json_array_add_element(json_node_get_array(ours),
+                                   json_node_copy(instance));
+        }
+    }
+    if (colo_json_count(ours, "")) {
+        colo_host_run(host, domain,
+                      colo_command_yank(g_steal_pointer(&ours)), NULL);
+    }
+}
+
+/* QEMU knows best whether the guest runs; libvirt is told. */
+static bool tell_libvirt(ColoHost *host, const char *domain, GError **error)
+{
+    g_autoptr(JsonNode) status = NULL;
+
+    if (colo_host_state(host, domain) != COLO_DOM_PAUSED) {
+        return true;
+    }
+    status = colo_host_monitor(host, domain, colo_command("query-status"),
+                               error);
+    if (!status) {
+        return false;
+    }
+    return !colo_json_bool(status, "running") ||
+           colo_host_resume(host, domain, error);
+}
+
+bool colo_takeover(ColoHost *host, const char *domain, bool is_primary,
+                   GError **error)
+{
+    if (is_primary) {
+        cut_connections(host, domain);
+    }
+    return colo_host_run(host, domain, colo_command("x-colo-lost-heartbeat"),
+                         error) &&
+           colo_live_wait_phase(host, domain,
+                                COLO_PHASE_BIT(COLO_PHASE_ALONE),
+                                ALONE_LIMIT_MS, error) &&
+           tell_libvirt(host, domain, error);
+}
+
+/* ---------------------------------------------------------- tidying up */
+
+static void add(GPtrArray *undos, ColoUndoKind kind, const char *text,
+                unsigned number)
+{
+    ColoUndo *undo = colo_undo_new(kind, false, text);
+
+    undo->number = number;
+    g_ptr_array_add(undos, undo);
+}
+
+/*
+ * A rewriter goes when no connection needs it any more: it keeps those alive
+ * that began while the pair was one.
+ */
+static void plan_nics(GPtrArray *undos, JsonNode *answer,
+                      const ColoPair *pair)
+{
+    unsigned i;
+
+    for (i = 0; i < pair->nic_count; i++) {
+        g_autofree char *id = colo_name_rewriter(i);
+        JsonNode *nic = colo_json_find(answer, "nics", "id", id);
+
+        add(undos, COLO_UNDO_COMPARE, NULL, i);
+        if (!nic || !colo_json_int(nic, "rewriter.flows")) {
+            add(undos, COLO_UNDO_REWRITER, NULL, i);
+        }
+    }
+}
+
+static bool remove_parts(ColoHost *host, const char *domain,
+                         const ColoPair *pair, GError **error)
+{
+    g_autoptr(GPtrArray) undos = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)colo_undo_free);
+    const ColoScene scene = { .from = host, .domain = domain };
+    g_autoptr(JsonNode) answer = colo_host_monitor(
+        host, domain, colo_command("query-colo"), error);
+    unsigned i;
+
+    if (!answer) {
+        return false;
+    }
+    for (i = 0; i < pair->disks->len; i++) {
+        const ColoPairDisk *disk = g_ptr_array_index(pair->disks, i);
+
+        add(undos, COLO_UNDO_COPY, disk->target, 0);
+    }
+    plan_nics(undos, answer, pair);
+    /* There is no server on a primary, which is all that can go wrong. */
+    colo_host_run(host, domain, colo_command("nbd-server-stop"), NULL);
+    return colo_undo_run_all(&scene, undos, error) &&
+           colo_host_run(host, domain,
+                         colo_command_capability("x-colo", false), error);
+}
+
+static bool define_here(ColoHost *host, const char *domain,
+                        const ColoPair *pair, GError **error)
+{
+    g_autofree char *xml = NULL;
+    g_autofree char *clean = NULL;
+
+    if (!pair->is_persistent) {
+        return true;
+    }
+    xml = colo_host_xml(host, domain, COLO_XML_MIGRATABLE, error);
+    clean = xml ? colo_survivor_xml(xml, pair, error) : NULL;
+    return clean && colo_host_define(host, clean, error) &&
+           (!pair->is_autostarted ||
+            colo_host_set_autostart(host, domain, true, error));
+}
+
+/* The other host must not start its old disks by itself. */
+static bool retire_peer(ColoHost *peer, const char *domain,
+                        const ColoPair *pair, GError **error)
+{
+    g_autoptr(ColoPair) stale = NULL;
+    g_auto(ColoDomStatus) status = {};
+
+    if (!colo_host_status(peer, domain, &status, error)) {
+        return false;
+    }
+    if (status.state != COLO_DOM_OFF || !status.is_persistent) {
+        return true;
+    }
+    stale = colo_host_pair(peer, domain, NULL);
+    if (!stale) {
+        stale = colo_pair_copy(pair);
+        g_clear_pointer(&stale->peer, g_free);
+    }
+    stale->role = COLO_ROLE_STALE;
+    return (!status.is_autostarted ||
+            colo_host_set_autostart(peer, domain, false, error)) &&
+           colo_host_set_pair(peer, domain, stale, error);
+}
+
+bool colo_takeover_tidy(ColoHost *host, ColoHost *peer, const char *domain,
+                        GError **error)
+{
+    g_autoptr(ColoPair) pair = colo_host_pair(host, domain, error);
+    bool was_secondary;
+
+    if (!pair) {
+        return false;
+    }
+    was_secondary = pair->role == COLO_ROLE_SECONDARY;
+    pair->role = COLO_ROLE_SURVIVOR;
+    if (!remove_parts(host, domain, pair, error)) {
+        return false;
+    }
+    if (was_secondary && !define_here(host, domain, pair, error)) {
+        colo_error_what(error, "The domain cannot be defined here");
+        return false;
+    }
+    if (!was_secondary && pair->is_autostarted &&
+        !colo_host_set_autostart(host, domain, true, error)) {
+        return false;
+    }
+    return colo_host_set_pair(host, domain, pair, error) &&
+           (!peer || retire_peer(peer, domain, pair, error));
+}

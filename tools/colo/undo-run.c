@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Carries out what a command has to take back.
+ *
+ * Each function looks first whether its thing is there. A QEMU that is gone
+ * took with it all that was put into it, so then there is nothing to do.
+ */
+#include "error.h"
+#include "live.h"
+#include "undo-run.h"
+
+enum { END_LIMIT_MS = 15000, ASK_AGAIN_MS = 20 };
+
+static bool is_running(ColoHost *host, const char *domain)
+{
+    ColoDomState state = colo_host_state(host, domain);
+
+    return state == COLO_DOM_RUNNING || state == COLO_DOM_PAUSED;
+}
+
+static bool cancel_migration(const ColoScene *s, GError **error)
+{
+    int64_t end_ms = colo_now_ms() + END_LIMIT_MS;
+
+    for (;;) {
+        g_autofree char *status = colo_live_migration(s->from, s->domain,
+                                                      error);
+
+        if (!status) {
+            return false;
+        }
+        if (!colo_migration_is_active(status)) {
+            return true;
+        }
+        if (colo_now_ms() >= end_ms) {
+            colo_error_set(error, COLO_EXIT_HALF_DONE,
+                           "The migration is still '%s'", status);
+            return false;
+        }
+        colo_host_run(s->from, s->domain, colo_command("migrate_cancel"),
+                      NULL);
+        colo_host_event_free(colo_host_wait(s->from, ASK_AGAIN_MS));
+    }
+}
+
+/*
+ * Whoever ends the secondary must not end the guest with it: not one that
+ * took over, and not one that could while the primary is gone.
+ */
+static bool destroy_secondary(const ColoScene *s, GError **error)
+{
+    g_autoptr(ColoReport) report = NULL;
+    bool may_go_on;
+
+    if (!is_running(s->to, s->domain)) {
+        return true;
+    }
+    report = colo_live_report(s->to, s->domain, NULL, NULL);
+    may_go_on = report && (report->phase == COLO_PHASE_LOST ||
+                           report->phase == COLO_PHASE_PROTECTED);
+    if (report && report->phase == COLO_PHASE_ALONE) {
+        colo_error_set(error, COLO_EXIT_UNSAFE, "The guest goes on at the "
+                       "other host, which took over; it is left alone");
+        return false;
+    }
+    if (may_go_on && !is_running(s->from, s->domain)) {
+        colo_error_set(error, COLO_EXIT_UNSAFE, "The primary is gone, and "
+                       "the secondary can go on: run colo failover there");
+        return false;
+    }
+    return colo_host_destroy(s->to, s->domain, error);
+}
+
+static bool end_lockstep(const ColoScene *s, GError **error)
+{
+    const unsigned over = COLO_PHASE_BIT(COLO_PHASE_LOST) |
+                          COLO_PHASE_BIT(COLO_PHASE_ALONE) |
+                          COLO_PHASE_BIT(COLO_PHASE_OFF);
+    g_autoptr(ColoReport) report = NULL;
+
+    if (!s->to) {
+        colo_error_set(error, COLO_EXIT_UNSAFE, "The host of the secondary "
+                       "cannot be reached, so the secondary may still run");
+        return false;
+    }
+    if (!destroy_secondary(s, error) ||
+        !colo_live_wait_phase(s->from, s->domain, over, END_LIMIT_MS,
+                              error)) {
+        return false;
+    }
+    report = colo_live_report(s->from, s->domain, NULL, error);
+    if (!report) {
+        return false;
+    }
+    if (report->phase == COLO_PHASE_LOST) {
+        return colo_host_run(s->from, s->domain,
+                             colo_command("x-colo-lost-heartbeat"), error) &&
+               colo_live_wait_phase(s->from, s->domain,
+                                    COLO_PHASE_BIT(COLO_PHASE_ALONE),
+                                    END_LIMIT_MS, error);
+    }
+    return true;
+}
+
+bool colo_end_protection(const ColoScene *s, GError **error)
+{
+    g_autoptr(ColoReport) report = NULL;
+
+    if (!is_running(s->from, s->domain)) {
+        return true;
+    }
+    report = colo_live_report(s->from, s->domain, NULL, error);
+    if (!report) {
+        return false;
+    }
+    if (report->phase == COLO_PHASE_OFF && !cancel_migration(s, error)) {
+        return false;
+    }
+    /* It may have got through just before it was cancelled. */
+    g_clear_pointer(&report, colo_report_free);
+    report = colo_live_report(s->from, s->domain, NULL, error);
+    if (!report) {
+        return false;
+    }
+    if (report->phase != COLO_PHASE_OFF &&
+        report->phase != COLO_PHASE_ALONE && !end_lockstep(s, error)) {
+        return false;
+    }
+    /* Otherwise the next `virsh save` would become a COLO session. */
+    return colo_host_run(s->from, s->domain,
+                         colo_command_capability("x-colo", false), error);
+}
+
+static bool is_attached(ColoHost *host, const char *domain,
+                        const char *target)
+{
+    g_autoptr(JsonNode) answer = colo_host_monitor(
+        host, domain, colo_command("query-colo"), NULL);
+    g_autofree char *node = colo_name_disk(target);
+    JsonNode *disk = answer ? colo_json_find(answer, "disks", "node", node)
+                            : NULL;
+
+    return disk && colo_json_at(disk, "forward");
+}
+
+static bool remove_copy(ColoHost *host, const char *domain,
+                        const char *target, GError **error)
+{
+    g_autofree char *copy = colo_name_copy(target);
+
+    if (is_attached(host, domain, target) &&
+        !colo_host_run(host, domain, colo_command_disk_detach(target),
+                       error)) {
+        return false;
+    }
+    return !colo_live_has_node(host, domain, copy) ||
+           colo_host_run(host, domain, colo_command_disk_disconnect(target),
+                         error);
+}
+
+static bool remove_node(ColoHost *host, const char *domain,
+                        const char *target, GError **error)
+{
+    g_autofree char *node = colo_name_disk(target);
+
+    return !colo_live_has_node(host, domain, node) ||
+           colo_host_run(host, domain, colo_command_disk_remove(target),
+                         error);
+}
+
+static bool remove_chardev(ColoHost *host, const char *domain,
+                           const char *id, GError **error)
+{
+    return !colo_live_has_chardev(host, domain, id) ||
+           colo_host_run(host, domain, colo_command_chardev_remove(id),
+                         error);
+}
+
+/* An object, and then the chardev that it used. Frees both names. */
+static bool remove_linked(ColoHost *host, const char *domain, char *object,
+                          char *chardev, GError **error)
+{
+    g_autofree char *id = object;
+    g_autofree char *link = chardev;
+
+    if (colo_live_has_object(host, domain, id) &&
+        !colo_host_run(host, domain, colo_command_object_del(id), error)) {
+        return false;
+    }
+    return remove_chardev(host, domain, link, error);
+}
+
+static bool restore_parameters(ColoHost *host, const char *domain,
+                               JsonNode *data, GError **error)
+{
+    JsonNode *migration = colo_json_at(data, "migration");
+    JsonNode *colo = colo_json_at(data, "colo");
+
+    if (migration &&
+        !colo_host_run(host, domain, colo_json_command(
+            "migrate-set-parameters", json_node_copy(migration)), error)) {
+        return false;
+    }
+    return !colo ||
+           colo_host_run(host, domain, colo_json_command(
+               "colo-set-parameters", json_node_copy(colo)), error);
+}
+
+static bool restore_pair(ColoHost *host, const char *domain,
+                         const char *text, GError **error)
+{
+    g_autoptr(ColoPair) pair = NULL;
+
+    if (colo_host_state(host, domain) == COLO_DOM_ABSENT) {
+        return true;
+    }
+    pair = text ? colo_pair_parse(text, error) : NULL;
+    if (text && !pair) {
+        return false;
+    }
+    return colo_host_set_pair(host, domain, pair, error);
+}
+
+static bool run_in_qemu(ColoHost *host, const char *domain,
+                        const ColoUndo *undo, GError **error)
+{
+    if (!is_running(host, domain)) {
+        return true;
+    }
+    switch (undo->kind) {
+    case COLO_UNDO_NODE:
+        return remove_node(host, domain, undo->text, error);
+    case COLO_UNDO_COPY:
+        return remove_copy(host, domain, undo->text, error);
+    case COLO_UNDO_COMPARE:
+        return remove_linked(host, domain, colo_name_compare(undo->number),
+                             colo_name_link(undo->number), error);
+    case COLO_UNDO_REWRITER:
+        return remove_linked(host, domain, colo_name_rewriter(undo->number),
+                             colo_name_peer_link(undo->number), error);
+    case COLO_UNDO_REACH:
+        return remove_chardev(host, domain, undo->text, error);
+    case COLO_UNDO_PARAMETERS:
+        return restore_parameters(host, domain, undo->data, error);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static bool run_one(const ColoScene *scene, const ColoUndo *undo,
+                    GError **error)
+{
+    ColoHost *host = undo->at_peer ? scene->to : scene->from;
+
+    if (undo->kind == COLO_UNDO_PROTECTION) {
+        return colo_end_protection(scene, error);
+    }
+    if (!host) {
+        colo_error_set(error, COLO_EXIT_CONNECT,
+                       "The other host cannot be reached");
+        return false;
+    }
+    switch (undo->kind) {
+    case COLO_UNDO_PAIR:
+        return restore_pair(host, scene->domain, undo->text, error);
+    case COLO_UNDO_AUTOSTART:
+        return colo_host_set_autostart(host, scene->domain, true, error);
+    case COLO_UNDO_VOLUME:
+        return colo_host_volume_delete(host, undo->text, error);
+    case COLO_UNDO_DOMAIN:
+        return destroy_secondary(scene, error);
+    default:
+        return run_in_qemu(host, scene->domain, undo, error);
+    }
+}
+
+bool colo_undo_run(const ColoScene *scene, const ColoUndo *undo,
+                   GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (run_one(scene, undo, error)) {
+        return true;
+    }
+    what = colo_undo_text(undo);
+    colo_error_what(error, "%s failed", what);
+    return false;
+}
+
+bool colo_undo_run_all(const ColoScene *scene, GPtrArray *undos,
+                       GError **error)
+{
+    g_autoptr(GString) failed = g_string_new(NULL);
+    unsigned i;
+
+    for (i = undos->len; i-- > 0;) {
+        g_autoptr(GError) why = NULL;
+
+        if (!colo_undo_run(scene, g_ptr_array_index(undos, i), &why)) {
+            g_string_append_printf(failed, "%s%s", failed->len ? "\n" : "",
+                                   why->message);
+        }
+    }
+    if (failed->len) {
+        colo_error_set(error, COLO_EXIT_HALF_DONE, "%s", failed->str);
+        return false;
+    }
+    return true;
+}
