@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The network half in both forms, and what users do to it meanwhile."""
 
+import os
 import threading
 import time
 from typing import Any, Dict, List
@@ -12,6 +13,7 @@ from colo.pair import Pair
 from colo.qmp import QMPError
 from colo.tcpcut import Cut
 from colo.traffic import Client
+from colo.vm import VM, Spec
 
 GAP_LIMIT_MS = 5000.0
 FORMS = ("chardev", "direct")
@@ -138,6 +140,77 @@ def net_link_cut(context: Context) -> None:
     client.mark()
     end_side(pair, "primary", "kill")
     check_client(context, client, GAP_LIMIT_MS)
+
+
+# ---- several NICs at once ----
+
+NICS_COUNT = 8
+
+
+def _more_nics(context: Context) -> Dict[str, Any]:
+    """Settings of a pair with seven NICs more, each with its own link."""
+    devices: List[str] = []
+    primary: List[str] = []
+    secondary: List[str] = []
+    for number in range(1, NICS_COUNT):
+        path = os.path.join(context.run_dir, f"link{number}")
+        devices += ["-netdev", f"user,id=hn{number},restrict=on",
+                    # Behind the pair's own, which the guest calls eth0.
+                    "-device", f"virtio-net-pci,id=e{number},romfile=,"
+                               f"netdev=hn{number},addr={16 + number:#x},"
+                               f"mac=52:54:00:07:01:{number:02x}"]
+        primary += ["-chardev", f"socket,id=more{number},path={path},"
+                                "server=on,wait=off",
+                    "-object", f"colo-compare,id=comp{number},"
+                               f"netdev=hn{number},secondary=more{number}"]
+        secondary += ["-chardev", f"socket,id=more{number},path={path},"
+                                  "reconnect-ms=1000",
+                      "-object", f"filter-rewriter,id=rew{number},"
+                                 f"netdev=hn{number},queue=all,"
+                                 f"primary=more{number}"]
+    return {"spec": Spec(extra=devices), "extra_primary": primary,
+            "extra_secondary": secondary}
+
+
+def _nics(machine: VM, kind: str) -> Dict[str, Any]:
+    """What query-colo tells of each netdev's part of that kind."""
+    return {nic["netdev"]: nic[kind]
+            for nic in machine.qmp.cmd("query-colo")["nics"] if kind in nic}
+
+
+def _workers_count(machine: VM) -> int:
+    """Threads that compare."""
+    count = 0
+    for thread in os.listdir(f"/proc/{machine.pid}/task"):
+        with open(f"/proc/{machine.pid}/task/{thread}/comm",
+                  encoding="ascii") as file:
+            count += file.read().startswith("IO colo-comp")
+    return count
+
+
+@case(timeout_s=120, reference=False)
+def net_eight_nics(context: Context) -> None:
+    """Eight NICs, each with its own comparer; the primary dies."""
+    pair = context.protected_pair(form="direct", delay_ms=300,
+                                  **_more_nics(context))
+    names = [f"hn{number}" for number in range(NICS_COUNT)]
+    client = context.client()
+    client.wait_progress(100)
+    pair.wait_checkpoints(5)
+    found = _nics(pair.p, "compare")
+    check_equal(sorted(found), names, "NICs with a comparer")
+    check_equal([n for n in names if found[n]["mode"] != "match" or
+                 not found[n]["connected"]], [], "NICs that do not compare")
+    check_equal(_workers_count(pair.p), NICS_COUNT, "worker threads")
+    check_equal(sorted(_nics(pair.secondary(), "rewriter")), names,
+                "NICs with a rewriter")
+    check(found["hn0"]["matched-frames"] >= 100, "nothing was matched")
+    client.wait_progress(100)
+    client.mark()
+    end_side(pair, "primary", "kill")
+    check_client(context, client, GAP_LIMIT_MS)
+    check_equal(sorted(_nics(pair.secondary(), "rewriter")), names,
+                "NICs of the survivor")
 
 
 # ---- what users do ----

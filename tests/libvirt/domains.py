@@ -13,15 +13,18 @@ serves on both hosts, since their paths are the same.
 import dataclasses
 import json
 import os
+import subprocess
 import uuid
 from typing import Any, Dict, List
 
-from colo import addresses, procs, vm
+from colo import addresses, images, procs, vm
 from colo.qmp import QMPError
 from colo.vm import Spec
 from hosts import EMULATOR, IMAGES, Host, Hosts
 
 DISK_MIB = 64
+QEMU_IMG = os.path.join(os.path.dirname(vm.BINARY), "qemu-img")
+QEMU_IO = os.path.join(os.path.dirname(vm.BINARY), "qemu-io")
 NAMES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd"}
 
 
@@ -32,6 +35,8 @@ class Disk:
     kind: str = "raw"               # or qcow2
     bus: str = "virtio"             # scsi: on a virtio-scsi controller; sata
     size_mib: int = DISK_MIB
+    filesystem: bool = False        # an ext4 is on it
+    filled: bool = False            # no block of it is zero
     driver: str = ""                # further attributes of <driver>
     inside: str = ""                # further elements
     device: str = "disk"            # or lun, cdrom
@@ -45,7 +50,7 @@ class Disk:
 class Nic:
     """A network card; the first one is on the clients' network."""
 
-    kind: str = "bridge"            # or ethernet
+    kind: str = "bridge"            # or ethernet: a tap made by make_taps()
     model: str = "virtio"
     inside: str = ""                # further elements
 
@@ -83,13 +88,33 @@ class Plain:
         """The same, and empty images."""
         self.install_boot_files(host)
         for number, disk in enumerate(self.disks):
-            inside = os.path.join(IMAGES, disk.file(number))
-            if not os.path.exists(host.path(inside)):
-                procs.run([os.path.join(os.path.dirname(vm.BINARY),
-                                        "qemu-img"), "create", "-q", "-f",
-                           disk.kind, host.path(inside),
-                           f"{disk.size_mib}M"])
+            path = self.image(host, number)
+            if not os.path.exists(path):
+                images.create(QEMU_IMG, [path], disk.kind, disk.size_mib,
+                              disk.filesystem)
+                if disk.filled:
+                    procs.run([QEMU_IO, "-f", disk.kind, "-c",
+                               f"write -q -P 1 0 {disk.size_mib}M", path])
         return self
+
+    def disk_names(self) -> List[str]:
+        """What libvirt, and in the same way the guest, call the disks."""
+        names = []
+        for disk in self.disks:
+            prefix = NAMES[disk.bus]
+            count = sum(name.startswith(prefix) for name in names)
+            names.append(prefix + "abcdefgh"[count])
+        return names
+
+    def make_taps(self, host: Host) -> None:
+        """What interfaces of type ethernet expect to be there."""
+        for number, nic in enumerate(self.nics):
+            if nic.kind == "ethernet":
+                tap = f"colo-tap{number}"
+                host.run(["ip", "tuntap", "add", "dev", tap, "mode", "tap",
+                          "vnet_hdr"])
+                host.run(["ip", "link", "set", tap, "master", f"br{number}",
+                          "up"])
 
     def image(self, host: Host, number: int = 0) -> str:
         """Where those outside find a disk's image."""
@@ -149,11 +174,8 @@ class Plain:
 
     def _disks(self) -> str:
         text = ""
-        count = dict.fromkeys(NAMES.values(), 0)
-        for number, disk in enumerate(self.disks):
-            prefix = NAMES[disk.bus]
-            name = prefix + "abcdefgh"[count[prefix]]
-            count[prefix] += 1
+        for number, (disk, name) in enumerate(zip(self.disks,
+                                                  self.disk_names())):
             text += f"""\
     <disk type='file' device='{disk.device}'>
       <driver name='qemu' type='{disk.kind}' {disk.driver}/>
@@ -169,7 +191,8 @@ class Plain:
         text = ""
         for number, nic in enumerate(self.nics):
             source = f"<source bridge='br{number}'/>" \
-                if nic.kind == "bridge" else ""
+                if nic.kind == "bridge" else \
+                f"<target dev='colo-tap{number}' managed='no'/>"
             mac = addresses.GUEST_SECOND_MAC if number else addresses.GUEST_MAC
             text += f"""\
     <interface type='{nic.kind}'>
@@ -190,6 +213,14 @@ class Domain:
     def state(self) -> str:
         """As libvirt words it: running, paused, shut off."""
         return self.host.virsh("domstate", self.name)
+
+    def persistent_xml(self) -> str:
+        """What the next start would use; empty for a transient domain."""
+        if "yes" not in next(
+                line for line in self.host.virsh("dominfo", self.name)
+                .splitlines() if line.startswith("Persistent")):
+            return ""
+        return self.host.virsh("dumpxml", "--inactive", self.name)
 
     def console(self) -> str:
         """All that the guest wrote to its serial port."""
@@ -246,9 +277,19 @@ def start(host: Host, spec: Plain, persistent: bool = False) -> Domain:
 def boot(hosts: Hosts, spec: Plain, persistent: bool = False) -> Domain:
     """A domain on A whose guest is up; B has the kernel to run it."""
     spec.install_boot_files(hosts.b)
+    for host in hosts.both:
+        spec.make_taps(host)
     domain = start(hosts.a, spec.install(hosts.a), persistent)
     domain.wait_console("colo-guest: ready")
     return domain
+
+
+def objections(text: str) -> str:
+    """What libvirt's schema has against a domain; empty: nothing."""
+    done = subprocess.run(["virt-xml-validate", "-", "domain"], input=text,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
+    return done.stdout if done.returncode else ""
 
 
 def write_xml(host: Host, name: str, text: str) -> str:

@@ -29,7 +29,7 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from colo import private, procs, traffic, vm  # noqa: E402
 from colo.case import Context, Skip  # noqa: E402
-from domains import Disk, Nic, Plain, start  # noqa: E402
+from domains import Disk, Nic, Plain, boot  # noqa: E402
 from hosts import Hosts  # noqa: E402
 
 LOGS = os.path.join(vm.TOP, "build", "results", "libvirt", "lab")
@@ -53,8 +53,7 @@ def serve(context: Context, options: argparse.Namespace) -> int:
         spec = Plain(machine=options.machine, disks=[
             Disk(kind) for kind in options.disks.split(",") if kind],
             nics=[Nic() for _ in range(options.nics)])
-        start(hosts.a, spec.install(hosts.a)).wait_console(
-            "colo-guest: ready")
+        boot(hosts, spec, persistent=True)
     if options.client:
         client = context.client(
             "kv,echo" if options.nics == 1 else "kv,echo,kv.second")

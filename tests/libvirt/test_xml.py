@@ -4,24 +4,15 @@
 import glob
 import os
 import re
-import subprocess
 from typing import Dict
 
 import byhand
 from colo import vm
 from colo.case import Context, case, check, check_equal
-from domains import Disk, Nic, Plain
+from domains import Disk, Nic, Plain, objections
 
 DOCS = os.path.join(vm.TOP, "docs")
 BLOCK = re.compile(r"```xml\n(.*?)```", re.DOTALL)
-
-
-def objections(text: str) -> str:
-    """What libvirt's schema has against a domain; empty: nothing."""
-    done = subprocess.run(["virt-xml-validate", "-", "domain"], input=text,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False)
-    return done.stdout if done.returncode else ""
 
 
 def documented() -> Dict[str, str]:

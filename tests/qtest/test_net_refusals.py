@@ -256,6 +256,31 @@ def net_multiqueue_is_refused(context: Context) -> None:
 
 
 @case(linux=False, reference=False)
+def net_one_compare_per_netdev(context: Context) -> None:
+    """A second direct colo-compare on a netdev would compare it twice."""
+    lab = Lab(context)
+    nic = lab.nic("n0")
+    lab.nic("n1")
+    lab.chardev("c0", "c1", "c2", "c3")
+    lab.add("colo-compare", "x0", **DIRECT)
+    for form in ({"secondary": "c1"},
+                 {"mirrordev": "c1", "secondary_in": "c2"}):
+        check_equal(lab.refused("colo-compare", "x1", netdev="n0", **form),
+                    "netdev 'n0' has a colo-compare already",
+                    f"refusal of a second one with {form}")
+        nic.guest.send(b"the first one still lets this pass")
+        check_equal(nic.client.frame(), b"the first one still lets this pass",
+                    "a frame of the guest")
+        lab.add("colo-compare", "x1", netdev="n1", **form)
+        lab.delete("x1")
+    lab.delete("x0")
+    lab.add("colo-compare", "x1", netdev="n0", secondary="c1")
+    check_equal([n["id"] for n in lab.qmp.cmd("query-colo")["nics"]], ["x1"],
+                "nics")
+    lab.quit()
+
+
+@case(linux=False, reference=False)
 def net_wrong_command_line(context: Context) -> None:
     """The same refusals end a QEMU that is started with them."""
     words = {

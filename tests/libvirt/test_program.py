@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The program `colo`: an ordinary domain's way through all of it."""
+
+from typing import List
+
+from colo.case import Context, add, case, check, check_equal
+from domains import Disk, Domain, Nic, Plain, boot, objections
+from hosts import IMAGES, Hosts
+from scenario import (EXCHANGES, INTERVAL_MS, compare_images,
+                      database_domain, end_load, fail_over, look_into,
+                      program, went_on)
+
+STORY_CHECKPOINTS = 20
+
+
+@case(timeout_s=400, reference=False)
+def story(context: Context) -> None:
+    """Protect, kill, fail over, protect back, move, unprotect, save."""
+    hosts = Hosts(context).start()
+    colo = program(context, hosts)
+    spec = database_domain(context)
+    context.step("start the domain")
+    boot(hosts, spec, persistent=True)
+    client = context.client("kv,echo,database:vda,records:vda")
+    client.wait_progress(EXCHANGES)
+    client.mark()
+    colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
+    went_on(context, client, 5000)
+    check(colo.status("plain", hosts.a)["protected"], "not protected")
+    colo.wait_checkpoints("plain", hosts.a, STORY_CHECKPOINTS)
+    colo.call("checkpoint", "plain", "-c", hosts.a.uri)
+    client.mark()
+    fail_over(context, colo, hosts.a, hosts.b)
+    went_on(context, client, 15000)
+    context.step("protect in the other direction")
+    colo.protect("plain", hosts.b, hosts.a, "--interval", INTERVAL_MS)
+    went_on(context, client, 5000)
+    colo.wait_checkpoints("plain", hosts.b, 5)
+    context.step("move the guest back")
+    colo.call("failover", "plain", "-c", hosts.b.uri, "--planned")
+    went_on(context, client, 15000)
+    check_equal(Domain(hosts.a, "plain").state(), "running", "the guest on A")
+    check("running" not in hosts.b.virsh("list", "--all"), "two guests")
+    colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
+    context.step("end the load, compare the disks")
+    report = end_load(context, client)
+    colo.call("checkpoint", "plain", "-c", hosts.a.uri)
+    colo.call("unprotect", "plain", "-c", hosts.a.uri)
+    compare_images(spec, hosts.a, hosts.b)
+    ordinary(context, hosts)
+    hosts.a.virsh("destroy", "plain")
+    look_into(context, spec, hosts.a, report)
+
+
+def ordinary(context: Context, hosts: Hosts) -> None:
+    """The domain on A is like any other, and starts from its own XML."""
+    context.step("save and restore")
+    hosts.a.virsh("save", "plain", f"{IMAGES}/saved")
+    hosts.a.virsh("restore", f"{IMAGES}/saved")
+    client = context.client("kv,echo")
+    client.wait_progress(EXCHANGES)
+    client.verify()
+    for xml in (Domain(hosts.a, "plain").persistent_xml(),
+                hosts.a.virsh("dumpxml", "--migratable", "plain")):
+        for word in ("-incoming", "colo:", "colo-"):
+            check(word not in xml, f"'{word}' is left in the XML: {xml}")
+
+
+def shape(name: str, words: str, work: str, slow: bool = False,
+          lans: int = 1, **settings: object) -> None:
+    """A case for a kind of domain: protect, kill, fail over, verify."""
+    def body(context: Context) -> None:
+        hosts = Hosts(context, lans).start()
+        colo = program(context, hosts)
+        spec = database_domain(context, **settings)
+        boot(hosts, spec)
+        client = context.client(work)
+        client.wait_progress(EXCHANGES)
+        client.mark()
+        colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
+        colo.wait_checkpoints("plain", hosts.a, 5)
+        went_on(context, client, 5000)
+        fail_over(context, colo, hosts.a, hosts.b)
+        went_on(context, client, 15000)
+        report = end_load(context, client)
+        hosts.b.virsh("destroy", "plain")
+        look_into(context, spec, hosts.b, report)
+    body.__doc__ = words
+    add(f"shape_{name}", body, timeout_s=300, reference=False, slow=slow)
+
+
+shape("two_of_each", "q35, two disks of both formats, two cards, an iothread",
+      "kv,kv.second,database:vda,records:sda", lans=2, machine="q35",
+      iothreads=1, nics=[Nic(), Nic()],
+      disks=[Disk("raw", driver="iothread='1'"), Disk("qcow2", bus="scsi")])
+shape("sata", "pc, a SATA disk, a card on a tap that somebody else made",
+      "kv,database:sda", disks=[Disk("qcow2", bus="sata")],
+      nics=[Nic("ethernet")])
+shape("q35_sata", "q35 with its own SATA controller", "kv,records:sda",
+      slow=True, machine="q35", disks=[Disk("raw", bus="sata")])
+shape("pc_scsi", "pc, both disks on one virtio-scsi controller",
+      "kv,database:sda,records:sdb", slow=True,
+      disks=[Disk("qcow2", bus="scsi"), Disk("raw", bus="scsi")])
+shape("e1000e", "q35 with a card of another kind", "kv,database:vda",
+      slow=True, machine="q35", nics=[Nic(model="e1000e")])
+
+
+@case(timeout_s=240, reference=False)
+def program_xml(context: Context) -> None:
+    """`colo xml` writes domains that libvirt takes, for both roles."""
+    hosts = Hosts(context).start()
+    colo = program(context, hosts)
+    boot(hosts, Plain())
+    found: List[str] = []
+    for role in ("primary", "secondary"):
+        text = colo.call("xml", "plain", "--role", role, "-c",
+                         hosts.a.uri).said
+        check_equal(objections(text), "", f"the {role}'s XML")
+        found.append(text)
+    check("-incoming" in found[1] and "-incoming" not in found[0],
+          "the roles are mixed up")
