@@ -10,16 +10,15 @@
  *
  * To the core memory is free as soon as it is dropped. So that the limit
  * holds all the same, a request that finds all of it still with the worker
- * waits for it.
+ * waits for it. Chunks are mapped, not allocated: what is freed is the
+ * system's again, whatever else lies beside it.
  */
 #include "qemu/osdep.h"
+#include <sys/mman.h>
 #include "block/thread-pool.h"
 #include "block/aio-wait.h"
-#include "qemu/memalign.h"
 #include "colo-buffer-int.h"
 #include "trace.h"
-
-#define CHUNK_ALIGN 4096       /* what O_DIRECT may ask for */
 
 typedef struct ReleaseJob {
     ColoBuffer *b;
@@ -30,9 +29,22 @@ typedef struct ReleaseJob {
 /* Where collect() puts what it is given. */
 static __thread GPtrArray *collected;
 
+static void *map_chunk(void)
+{
+    void *data = mmap(NULL, COLO_DISK_CHUNK_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return data == MAP_FAILED ? NULL : data;
+}
+
+static void unmap_chunk(void *data)
+{
+    munmap(data, COLO_DISK_CHUNK_BYTES);
+}
+
 void colo_memory_init(ColoBuffer *b)
 {
-    b->idle = g_ptr_array_new_with_free_func(qemu_vfree);
+    b->idle = g_ptr_array_new_with_free_func(unmap_chunk);
     qemu_co_queue_init(&b->chunk_queue);
 }
 
@@ -95,8 +107,7 @@ int coroutine_fn colo_memory_take(ColoBuffer *b, const ColoPiece *piece,
             chunk->data = g_ptr_array_steal_index_fast(b->idle,
                                                        b->idle->len - 1);
         } else {
-            chunk->data = qemu_try_memalign(CHUNK_ALIGN,
-                                            COLO_DISK_CHUNK_BYTES);
+            chunk->data = map_chunk();
             if (!chunk->data) {
                 return -ENOMEM;
             }
@@ -189,8 +200,8 @@ static int release_work(void *opaque)
 {
     ReleaseJob *job = opaque;
     ColoBuffer *b = job->b;
-    GPtrArray *dropped = g_ptr_array_new_with_free_func(qemu_vfree);
-    GPtrArray *unused = g_ptr_array_new_with_free_func(qemu_vfree);
+    GPtrArray *dropped = g_ptr_array_new_with_free_func(unmap_chunk);
+    GPtrArray *unused = g_ptr_array_new_with_free_func(unmap_chunk);
 
     collected = dropped;
     colo_dropped_free(job->dropped, collect);
