@@ -372,7 +372,7 @@ static FakeHost *host_new(FakeWorld *world, const char *name)
     h->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                        g_free);
     h->taken_ports = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                           NULL);
+                                           g_free);
     h->parameters = json_object_new();
     return h;
 }

@@ -36,7 +36,7 @@ struct FakeHost {
     char *version;              /* of QEMU */
     GHashTable *things;         /* nodes, chardevs, ...: "chardev colo-link0" */
     GHashTable *volumes;        /* path -> size as text */
-    GHashTable *taken_ports;    /* as text */
+    GHashTable *taken_ports;    /* port as text -> its owner */
     GHashTable *attached;       /* replication node -> waits to be in sync */
     JsonObject *parameters;
     bool has_x_colo;

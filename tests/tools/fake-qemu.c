@@ -71,13 +71,19 @@ static JsonNode *list_of(FakeHost *h, const char *kind, const char *member)
     return list;
 }
 
-static bool is_free(FakeHost *h, const char *port, GError **error)
+static gboolean is_owner(gpointer port, gpointer owner, gpointer name)
+{
+    return !strcmp(owner, name);
+}
+
+static bool take_port(FakeHost *h, const char *port, const char *owner,
+                      GError **error)
 {
     if (g_hash_table_contains(h->taken_ports, port)) {
         colo_error_set(error, COLO_EXIT_FAILED, "Address already in use");
         return false;
     }
-    g_hash_table_add(h->taken_ports, g_strdup(port));
+    g_hash_table_insert(h->taken_ports, g_strdup(port), g_strdup(owner));
     return true;
 }
 
@@ -211,7 +217,7 @@ static JsonNode *chardev_add(FakeHost *h, JsonNode *args, GError **error)
                                         "backend.data.addr.data.port");
 
     if (colo_json_bool(args, "backend.data.server") &&
-        !is_free(h, port, error)) {
+        !take_port(h, port, colo_json_string(args, "id"), error)) {
         return NULL;
     }
     return put(h, "chardev", colo_json_string(args, "id"), error);
@@ -222,8 +228,11 @@ static JsonNode *chardev_remove(FakeHost *h, JsonNode *args, GError **error)
     const char *id = colo_json_string(args, "id");
     g_autofree char *used = g_strconcat(id, " used", NULL);
 
-    return has(h, "chardev", used) ? refuse(error, "chardev is busy")
-                                   : take(h, "chardev", id, error);
+    if (has(h, "chardev", used)) {
+        return refuse(error, "chardev is busy");
+    }
+    g_hash_table_foreach_remove(h->taken_ports, is_owner, (gpointer)id);
+    return take(h, "chardev", id, error);
 }
 
 static const char *link_of(const char *id, char *link, size_t size)
@@ -276,6 +285,11 @@ static JsonNode *list_nodes(FakeHost *h, JsonNode *args, GError **error)
 }
 
 /* --------------------------------------------------------------- disks */
+
+static JsonNode *set_active(FakeHost *h, JsonNode *args, GError **error)
+{
+    return nothing();
+}
 
 static JsonNode *disk_insert(FakeHost *h, JsonNode *args, GError **error)
 {
@@ -336,7 +350,8 @@ static JsonNode *disk_detach(FakeHost *h, JsonNode *args, GError **error)
 
 static JsonNode *nbd_start(FakeHost *h, JsonNode *args, GError **error)
 {
-    return is_free(h, colo_json_string(args, "addr.data.port"), error)
+    return take_port(h, colo_json_string(args, "addr.data.port"), "nbd",
+                     error)
            ? put(h, "server", "nbd", error) : NULL;
 }
 
@@ -361,11 +376,15 @@ static JsonNode *incoming(FakeHost *h, JsonNode *args, GError **error)
 {
     JsonNode *channel = colo_json_element(args, "channels", 0);
 
-    if (!is_free(h, colo_json_string(channel, "addr.port"), error)) {
+    if (h->migration) {
+        return refuse(error, "migrate-incoming can be tried once only");
+    }
+    h->migration = "setup";
+    if (!take_port(h, colo_json_string(channel, "addr.port"), "migration",
+                   error)) {
         return NULL;
     }
     h->is_secondary = true;
-    h->migration = "setup";
     return nothing();
 }
 
@@ -442,6 +461,7 @@ static const struct {
     { "object-add", object_add },
     { "object-del", object_del },
     { "qom-list", list_objects },
+    { "blockdev-set-active", set_active },
     { "colo-disk-insert", disk_insert },
     { "colo-disk-remove", disk_remove },
     { "colo-disk-attach", disk_attach },

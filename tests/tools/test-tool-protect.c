@@ -172,8 +172,10 @@ static void test_port_taken(void)
     FakeWorld w;
 
     fake_world_init(&w, fake_domain_xml);
-    g_hash_table_add(w.hosts[1]->taken_ports, g_strdup("49800"));
-    g_hash_table_add(w.hosts[0]->taken_ports, g_strdup("49801"));
+    g_hash_table_insert(w.hosts[1]->taken_ports, g_strdup("49800"),
+                        g_strdup("somebody"));
+    g_hash_table_insert(w.hosts[0]->taken_ports, g_strdup("49801"),
+                        g_strdup("somebody"));
     run(colo_protect, &options, COLO_EXIT_DONE);
     g_assert_true(g_hash_table_contains(w.hosts[1]->taken_ports, "49802"));
     g_assert_nonnull(strstr(w.hosts[0]->pair, "disk-port=\"49801\""));

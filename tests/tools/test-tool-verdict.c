@@ -92,6 +92,8 @@ static const struct {
       "colo protect vm --from" },
     { "none off", "none dead", "Not protected (Never protected)",
       "--to URI" },
+    { "none alone", "none dead", "Not protected (Never protected)",
+      "--to URI" },
     { "primary silent", "secondary protected", "Protected", NULL },
     { "primary silent", "secondary no-host", "Not protected (No answer)",
       "colo logs vm" },

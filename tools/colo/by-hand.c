@@ -111,7 +111,9 @@ static void secondary_steps(ByHand *h)
     for (i = 0; i < h->pair->disks->len; i++) {
         const ColoPairDisk *disk = g_ptr_array_index(h->pair->disks, i);
 
-        add(h, colo_command_disk_insert(disk->target, disk->base, false, 0));
+        add(h, colo_command_disk_activate(disk->base));
+        add(h, colo_command_disk_insert(disk->target, disk->base, false, 0,
+                                        NULL));
         add(h, colo_command_disk_export(disk->target, disk->base));
     }
     for (i = 0; i < h->pair->nic_count; i++) {
@@ -140,7 +142,8 @@ static void primary_steps(ByHand *h)
     for (i = 0; i < h->pair->disks->len; i++) {
         const ColoPairDisk *disk = g_ptr_array_index(h->pair->disks, i);
 
-        add(h, colo_command_disk_insert(disk->target, disk->base, false, 0));
+        add(h, colo_command_disk_insert(disk->target, disk->base, false, 0,
+                                        NULL));
         add(h, colo_command_disk_connect(disk->target, there,
                                          h->pair->disk_port));
         add(h, colo_command_disk_attach(disk->target, "full", NULL, 0));

@@ -129,12 +129,20 @@ JsonNode *colo_command_parameter(const char *name, int64_t value)
                              colo_json(tagged, value, NULL));
 }
 
+JsonNode *colo_command_disk_activate(const char *node)
+{
+    return colo_json_command("blockdev-set-active",
+                             colo_json("s:node-name", node, "b:active", true,
+                                       NULL));
+}
+
 JsonNode *colo_command_disk_insert(const char *target, const char *below,
-                                   bool is_shared, uint64_t buffer_bytes)
+                                   bool is_shared, uint64_t buffer_bytes,
+                                   const char *directory)
 {
     g_autofree char *name = colo_name_disk(target);
     JsonNode *arguments = colo_json("s:node", below, "s:node-name", name,
-                                    NULL);
+                                    "s:spill-dir", directory, NULL);
     JsonObject *object = json_node_get_object(arguments);
 
     if (is_shared) {
@@ -213,29 +221,38 @@ JsonNode *colo_command_disk_export(const char *target, const char *node)
                   "s:name", name, "b:writable", true, NULL));
 }
 
+JsonNode *colo_command_chardev(const char *id, bool is_server,
+                               const char *address, unsigned port)
+{
+    JsonNode *data = colo_json("o:addr", inet_nested(address, port),
+                               "b:server", is_server, NULL);
+    JsonObject *object = json_node_get_object(data);
+
+    if (is_server) {
+        json_object_set_boolean_member(object, "wait", false);
+    } else {
+        json_object_set_int_member(object, "reconnect-ms", RECONNECT_MS);
+    }
+    return colo_json_command("chardev-add", colo_json(
+        "s:id", id,
+        "o:backend", colo_json("s:type", "socket", "o:data", data, NULL),
+        NULL));
+}
+
 JsonNode *colo_command_net_listen(unsigned nic, const char *address,
                                   unsigned port)
 {
     g_autofree char *id = colo_name_link(nic);
-    JsonNode *data = colo_json("o:addr", inet_nested(address, port),
-                               "b:server", true, "b:wait", false, NULL);
 
-    return colo_json_command("chardev-add", colo_json("s:id", id,
-        "o:backend", colo_json("s:type", "socket", "o:data", data, NULL),
-        NULL));
+    return colo_command_chardev(id, true, address, port);
 }
 
 JsonNode *colo_command_net_connect(unsigned nic, const char *address,
                                    unsigned port)
 {
     g_autofree char *id = colo_name_peer_link(nic);
-    JsonNode *data = colo_json("o:addr", inet_nested(address, port),
-                               "b:server", false,
-                               "i:reconnect-ms", (int64_t)RECONNECT_MS, NULL);
 
-    return colo_json_command("chardev-add", colo_json("s:id", id,
-        "o:backend", colo_json("s:type", "socket", "o:data", data, NULL),
-        NULL));
+    return colo_command_chardev(id, false, address, port);
 }
 
 JsonNode *colo_command_net_compare(unsigned nic, const char *netdev)

@@ -32,8 +32,11 @@ JsonNode *colo_command_quiet(void);               /* no events per checkpoint */
 JsonNode *colo_command_parameter(const char *name, int64_t value);
 
 /* Disks. */
+JsonNode *colo_command_disk_activate(const char *node);
+/* @directory: for what does not fit into the buffer; NULL: QEMU's own. */
 JsonNode *colo_command_disk_insert(const char *target, const char *below,
-                                   bool is_shared, uint64_t buffer_bytes);
+                                   bool is_shared, uint64_t buffer_bytes,
+                                   const char *directory);
 JsonNode *colo_command_disk_remove(const char *target);
 JsonNode *colo_command_disk_connect(const char *target, const char *address,
                                     unsigned port);
@@ -51,6 +54,9 @@ JsonNode *colo_command_net_connect(unsigned nic, const char *address,
                                    unsigned port);
 JsonNode *colo_command_net_compare(unsigned nic, const char *netdev);
 JsonNode *colo_command_net_rewrite(unsigned nic, const char *netdev);
+/* One that listens, or one that connects again and again. */
+JsonNode *colo_command_chardev(const char *id, bool is_server,
+                               const char *address, unsigned port);
 JsonNode *colo_command_chardev_remove(const char *id);
 JsonNode *colo_command_object_del(const char *id);
 

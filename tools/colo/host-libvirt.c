@@ -34,7 +34,6 @@ static ColoExit exit_of(int code)
     case VIR_ERR_AUTH_FAILED:
     case VIR_ERR_AUTH_CANCELLED:
     case VIR_ERR_RPC:
-    case VIR_ERR_SYSTEM_ERROR:
         return COLO_EXIT_CONNECT;
     default:
         return COLO_EXIT_FAILED;

@@ -152,3 +152,20 @@ ColoDomain *colo_live_domain(ColoHost *host, const char *domain,
 
     return xml ? colo_domain_parse(xml, error) : NULL;
 }
+
+/* "unix:/var/lib/libvirt/qemu/domain-1-vm/monitor.sock,server=on" */
+char *colo_live_directory(ColoHost *host, const char *domain)
+{
+    g_autoptr(JsonNode) list = colo_host_monitor(
+        host, domain, colo_command("query-chardev"), NULL);
+    JsonNode *monitor = list ? colo_json_find(list, "", "label",
+                                              "charmonitor") : NULL;
+    const char *name = monitor ? colo_json_string(monitor, "filename") : NULL;
+    g_auto(GStrv) parts = NULL;
+
+    if (!name || !g_str_has_prefix(name, "unix:/")) {
+        return NULL;
+    }
+    parts = g_strsplit(name + strlen("unix:"), ",", 2);
+    return g_path_get_dirname(parts[0]);
+}

@@ -52,6 +52,12 @@ char *colo_live_disk_node(ColoHost *host, const char *domain,
                           const ColoDisk *disk, uint64_t *size_bytes,
                           GError **error);
 
+/*
+ * A directory in which this QEMU may make files, whatever confines it: the
+ * one of its monitor. NULL if that is not known. Caller frees.
+ */
+char *colo_live_directory(ColoHost *host, const char *domain);
+
 /* Its domain from libvirt's XML as it runs. */
 ColoDomain *colo_live_domain(ColoHost *host, const char *domain,
                              GError **error);

@@ -36,7 +36,8 @@ static bool attach(ColoProtect *p, const ColoDiskFact *fact, GError **error)
     g_autofree char *base = NULL;
 
     if (fact->is_shared) {
-        return true;
+        return colo_protect_here(p, colo_command_disk_attach(
+            fact->target, "none", NULL, 0), error);
     }
     base = fact->there.is_there ? state_there(p, fact->target) : NULL;
     /* What is refused is copied as a whole. */
@@ -97,8 +98,7 @@ static bool look_at_disks(ColoProtect *p, Copy *copy, GError **error)
     for (i = 0; jobs && i < p->facts->disks->len; i++) {
         const ColoDiskFact *fact = g_ptr_array_index(p->facts->disks, i);
 
-        if (!fact->is_shared &&
-            !look_at_disk(fact, answer, jobs, copy, error)) {
+        if (!look_at_disk(fact, answer, jobs, copy, error)) {
             return false;
         }
     }
@@ -171,17 +171,10 @@ static bool set_parameters(ColoProtect *p, GError **error)
                               error));
 }
 
-static JsonNode *make_incoming(unsigned nic, const char *address,
-                               unsigned port)
-{
-    return colo_command_listen(address, port);
-}
-
 static bool begin_copy(ColoProtect *p, GError **error)
 {
     return set_parameters(p, error) &&
-           colo_protect_listen(p, true, make_incoming, 0,
-                               &p->pair->migrate_port, error) &&
+           colo_protect_incoming(p, error) &&
            colo_protect_plan(p, colo_undo_new(COLO_UNDO_PROTECTION, false,
                                               NULL), error) &&
            colo_protect_here(p, colo_command_capability("x-colo", true),

@@ -152,6 +152,30 @@ bool colo_protect_listen(ColoProtect *p, bool at_peer, ColoListenFn *make,
     return false;
 }
 
+static JsonNode *make_listener(unsigned nic, const char *address,
+                               unsigned port)
+{
+    return colo_command_chardev(REACH_ID, true, address, port);
+}
+
+/*
+ * QEMU lets migrate-incoming fail only once. So a chardev finds out which port
+ * is free.
+ */
+bool colo_protect_incoming(ColoProtect *p, GError **error)
+{
+    const char *address = is_literal(p->to_address) ? p->to_address : "";
+
+    return colo_protect_plan(p, colo_undo_new(COLO_UNDO_REACH, true,
+                                              REACH_ID), error) &&
+           colo_protect_listen(p, true, make_listener, 0,
+                               &p->pair->migrate_port, error) &&
+           colo_protect_there(p, colo_command_chardev_remove(REACH_ID),
+                              error) &&
+           colo_protect_there(p, colo_command_listen(
+               address, p->pair->migrate_port), error);
+}
+
 static bool is_connected(ColoHost *host, const char *domain)
 {
     g_autoptr(JsonNode) list = colo_host_monitor(
@@ -161,20 +185,6 @@ static bool is_connected(ColoHost *host, const char *domain)
     const char *name = chardev ? colo_json_string(chardev, "filename") : NULL;
 
     return name && !g_str_has_prefix(name, "disconnected:");
-}
-
-static JsonNode *reach_command(const char *address, unsigned port)
-{
-    g_autofree char *text = g_strdup_printf("%u", port);
-    JsonNode *inet = colo_json("s:host", address, "s:port", text, NULL);
-    JsonNode *data = colo_json(
-        "o:addr", colo_json("s:type", "inet", "o:data", inet, NULL),
-        "b:server", false, "i:reconnect-ms", (int64_t)100, NULL);
-
-    return colo_json_command("chardev-add", colo_json(
-        "s:id", REACH_ID,
-        "o:backend", colo_json("s:type", "socket", "o:data", data, NULL),
-        NULL));
 }
 
 /*
@@ -191,8 +201,8 @@ bool colo_protect_reach(ColoProtect *p, bool from_peer, const char *address,
 
     if (!colo_protect_plan(p, colo_undo_new(COLO_UNDO_REACH, from_peer,
                                             REACH_ID), error) ||
-        !colo_host_run(host, p->scene.domain, reach_command(address, port),
-                       error)) {
+        !colo_host_run(host, p->scene.domain, colo_command_chardev(
+            REACH_ID, false, address, port), error)) {
         return false;
     }
     while (!(ok = is_connected(host, p->scene.domain)) &&
@@ -213,6 +223,16 @@ bool colo_protect_reach(ColoProtect *p, bool from_peer, const char *address,
 }
 
 /* -------------------------------------------------------------- disks */
+
+static bool insert(ColoProtect *p, ColoHost *host, const char *node,
+                   const ColoDiskFact *fact, GError **error)
+{
+    g_autofree char *directory = colo_live_directory(host, p->scene.domain);
+
+    return colo_host_run(host, p->scene.domain, colo_command_disk_insert(
+        fact->target, node, fact->is_shared, p->disk_buffer_bytes,
+        directory), error);
+}
 
 static bool serve_disk(ColoProtect *p, const ColoDiskFact *fact,
                        GError **error)
@@ -237,12 +257,11 @@ static bool serve_disk(ColoProtect *p, const ColoDiskFact *fact,
                        " there", fact->target, fact->size_bytes, size_bytes);
         return false;
     }
-    return colo_protect_there(p, colo_command_disk_insert(
-               fact->target, node, fact->is_shared, p->disk_buffer_bytes),
-               error) &&
-           (fact->is_shared ||
-            colo_protect_there(p, colo_command_disk_export(fact->target,
-                                                           node), error));
+    /* Until a migration ends, nodes that were there from the start rest. */
+    return colo_protect_there(p, colo_command_disk_activate(node), error) &&
+           insert(p, p->to, node, fact, error) &&
+           colo_protect_there(p, colo_command_disk_export(fact->target,
+                                                          node), error);
 }
 
 static JsonNode *make_disk_server(unsigned nic, const char *address,
@@ -267,16 +286,13 @@ static bool connect_disk(ColoProtect *p, const ColoDiskFact *fact,
     if (!has_node(fact) &&
         (!colo_protect_plan(p, colo_undo_new(COLO_UNDO_NODE, false, target),
                             error) ||
-         !colo_protect_here(p, colo_command_disk_insert(
-             target, fact->node, fact->is_shared, p->disk_buffer_bytes),
-             error))) {
+         !insert(p, p->from, fact->node, fact, error))) {
         return false;
     }
-    return fact->is_shared ||
-           (colo_protect_plan(p, colo_undo_new(COLO_UNDO_COPY, false,
-                                               target), error) &&
-            colo_protect_here(p, colo_command_disk_connect(
-                target, p->to_address, p->pair->disk_port), error));
+    return colo_protect_plan(p, colo_undo_new(COLO_UNDO_COPY, false, target),
+                             error) &&
+           colo_protect_here(p, colo_command_disk_connect(
+               target, p->to_address, p->pair->disk_port), error);
 }
 
 bool colo_protect_connect_disks(ColoProtect *p, GError **error)

@@ -72,5 +72,7 @@ typedef JsonNode *ColoListenFn(unsigned nic, const char *address,
                                unsigned port);
 bool colo_protect_listen(ColoProtect *p, bool at_peer, ColoListenFn *make,
                          unsigned nic, uint16_t *port, GError **error);
+/* The secondary waits for the migration. */
+bool colo_protect_incoming(ColoProtect *p, GError **error);
 
 #endif

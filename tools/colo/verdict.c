@@ -142,7 +142,10 @@ static ColoWord word_primary(const ColoVerdict *v)
         return is_phase(s, COLO_PHASE_LOST) ? COLO_WORD_LINK_LOST
                                             : COLO_WORD_SECONDARY_LOST;
     case COLO_PHASE_ALONE:
-        if (p->pair && p->pair->role == COLO_ROLE_SURVIVOR) {
+        if (!p->pair) {
+            return COLO_WORD_NEVER;
+        }
+        if (p->pair->role == COLO_ROLE_SURVIVOR) {
             return COLO_WORD_ALONE;
         }
         return runs(s) ? COLO_WORD_SECONDARY_BROKEN
@@ -256,6 +259,9 @@ static char *detail_of(const ColoVerdict *v, const ColoSide *here)
         !p->report->is_net_connected) {
         return g_strdup("the secondary is not connected to a network card: "
                         "answers leave at checkpoints only");
+    }
+    if (v->word == COLO_WORD_NEVER) {
+        return NULL;
     }
     if (is_phase(p, COLO_PHASE_LOST) || is_phase(p, COLO_PHASE_ALONE)) {
         return g_strdup(p->report->reason);
