@@ -40,6 +40,7 @@ class Setup:
     # faults of the file: rules of blkdebug; "stalls": by debug()
     faults: List[Options] = dataclasses.field(default_factory=list)
     stalls: bool = False
+    slow: bool = False                  # a few requests in a second
     name: str = "disk"                  # of the image, and of QEMU
     wrapper: List[str] = dataclasses.field(default_factory=list)
     options: Options = dataclasses.field(default_factory=dict)
@@ -119,6 +120,14 @@ class DiskLab:
             below = "fault0"
             self.machine.qmp.hmp(f"drive_add 0 if=none,id=faults,node-name="
                                  f"{below},driver=blkdebug,image={FILE_NODE}")
+        elif self.setup.slow:
+            below = "slow0"
+            self.cmd("object-add", {
+                "qom-type": "throttle-group", "id": "few",
+                "limits": {"iops-total": 4}})
+            self.cmd("blockdev-add", {
+                "driver": "throttle", "node-name": below,
+                "throttle-group": "few", "file": FILE_NODE})
         self.cmd("blockdev-add", {
             "driver": self.setup.kind, "node-name": IMAGE_NODE,
             "file": below, "discard": "unmap"})

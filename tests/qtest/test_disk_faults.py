@@ -173,6 +173,102 @@ def disk_stalled_read(context: Context) -> None:
     lab.quit()
 
 
+@case(linux=False, reference=False)
+def disk_merge_and_guest_meet(context: Context) -> None:
+    """Guest and merge write the same place: the guest's data remains."""
+    lab = DiskLab(context, stalls=True)
+    lab.advance("begin")
+    lab.write("guest", MIB, b"old" * 2000)
+    lab.debug("break write_aio A")
+    lab.advance("take-over")
+    writer = lab.connect("guest")
+    writer.send_write(MIB + 1000, b"new" * 1000)
+    check(not writer.is_answered(0.3), "the guest did not wait")
+    # Elsewhere it does not, and it reads what it has there.
+    lab.check_guest()
+    lab.write("guest", 2 * MIB, b"other")
+    lab.debug("resume A")
+    check_equal(writer.finish(), 0, "the guest's write")
+    lab.view[MIB + 1000:MIB + 4000] = b"new" * 1000
+    lab.wait_merged()
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_merge_waits_for_the_guest(context: Context) -> None:
+    """The guest's write is under way when the merge comes to its place."""
+    lab = DiskLab(context, stalls=True, options={"merge-speed": MIB})
+    lab.advance("begin")
+    lab.write("guest", 0, lab.random.randbytes(MIB))
+    lab.write("guest", 4 * MIB, b"old" * 2000)
+    lab.advance("take-over")
+    procs.wait_until(lambda: lab.buffer()["merge-left"] < MIB, 5,
+                     "the first part being merged", 0.01)
+    lab.debug("break write_aio A")
+    writer = lab.connect("guest")
+    writer.send_write(4 * MIB + 1000, b"new" * 1000)
+    check(not writer.is_answered(0.1), "the guest's write is not stuck")
+    lab.debug("break write_aio B")
+    time.sleep(1.5)             # by now the merge is there
+    lab.debug("resume A")
+    check_equal(writer.finish(), 0, "the guest's write")
+    lab.view[4 * MIB + 1000:4 * MIB + 4000] = b"new" * 1000
+    time.sleep(0.2)
+    lab.debug("resume B")
+    lab.wait_merged()
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_guest_waits_for_the_undo(context: Context) -> None:
+    """Both write one place, and what was there is not kept yet."""
+    lab = DiskLab(context, stalls=True)
+    lab.advance("begin")
+    lab.debug("break read_aio A")
+    lab.peer.send_write(MIB, b"peer" * 1000)
+    check(not lab.peer.is_answered(0.1), "the peer's write is not stuck")
+    lab.guest.send_write(MIB + 2000, b"guest" * 800)
+    check(not lab.guest.is_answered(0.3), "the guest did not wait")
+    lab.debug("resume A")
+    check_equal((lab.peer.finish(), lab.guest.finish()), (0, 0), "errors")
+    lab.parent[MIB:MIB + 4000] = b"peer" * 1000
+    lab.view[MIB + 2000:MIB + 6000] = b"guest" * 800
+    lab.check()
+    lab.step("take-over")
+    lab.wait_merged()
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_cut_waits_for_the_undo(context: Context) -> None:
+    """The disk is slow, and a step falls into the keeping of what was."""
+    for number, steps in enumerate((("cut", "enter"), ("cut", "roll-back"),
+                                    ("take-over",), ("end",))):
+        lab = DiskLab(context, slow=True, size=64 * KIB,
+                      name=f"disk{number}")
+        lab.advance("begin")
+        for step in steps:
+            data = lab.random.randbytes(4000)
+            lab.peer.read(0, 512)       # after this the disk makes a pause
+            lab.peer.send_write(8 * KIB, data)
+            time.sleep(0.05)
+            lab.advance(step)
+            check(step not in ("take-over", "end")
+                  or lab.peer.is_answered(0.1), "the peer writes on")
+            check_equal(lab.peer.finish(), 0, f"the write before {step}")
+            lab.parent[8 * KIB:8 * KIB + 4000] = data
+            if step == "cut":       # it had begun before: it is part of it
+                at_cut = data
+        if steps[-1] == "enter":
+            lab.view[8 * KIB:8 * KIB + 4000] = at_cut
+        if steps[-1] != "take-over":
+            lab.check()
+        lab.quit()
+
+
 # -- the spill file -------------------------------------------------------
 
 @case(linux=False, reference=False)
