@@ -202,8 +202,5 @@ void qmp_colo_disk_detach(const char *node, Error **errp)
         error_setg(errp, "Disk '%s' has no copy", node);
         return;
     }
-    if (s->job) {
-        job_cancel_sync(&s->job->job, true);
-    }
     replication_detach(s);
 }

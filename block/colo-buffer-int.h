@@ -30,6 +30,7 @@
 
 #include "block/block.h"
 #include "block/reqlist.h"
+#include "colo-blocked.h"
 #include "colo-buffer.h"
 #include "colo/disk.h"
 #include "qemu/coroutine.h"
@@ -67,8 +68,7 @@ struct ColoBuffer {
     BlockDriverState *ingress; /* NULL: none */
     bool paired;               /* from begin to end */
     bool fenced;               /* has taken over: nobody else writes */
-    Error *blocker;
-    GPtrArray *blocked;        /* nodes that @blocker is set on */
+    ColoBlocked *blocked;      /* NULL: not */
     unsigned quiesce_count;    /* the node is drained */
     unsigned jobs;             /* workers that free what was dropped */
     ColoMerge merge;

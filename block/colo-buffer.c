@@ -161,55 +161,18 @@ static bool refresh_perm(ColoBuffer *b, Error **errp)
     return bdrv_child_refresh_perms(b->bs, b->parent, errp) >= 0;
 }
 
-static void GRAPH_RDLOCK add_with_parents(GPtrArray *nodes,
-                                          BlockDriverState *bs)
-{
-    BdrvChild *c;
-
-    if (g_ptr_array_find(nodes, bs, NULL)) {
-        return;
-    }
-    g_ptr_array_add(nodes, bs);
-    QLIST_FOREACH(c, &bs->parents, next_parent) {
-        if (c->klass->parent_is_bds) {
-            add_with_parents(nodes, c->opaque);
-        }
-    }
-}
-
-/*
- * What is checked against blockers would pull the disk from under the guest
- * or lay something between, on this side only.
- */
 static void block_operations(ColoBuffer *b)
 {
-    guint i;
+    Error *reason = NULL;
 
-    error_setg(&b->blocker, "disk '%s' is replicated; end the protection of "
-               "the guest first", b->bs->node_name);
-    bdrv_graph_rdlock_main_loop();
-    add_with_parents(b->blocked, b->parent->bs);
-    bdrv_graph_rdunlock_main_loop();
-    for (i = 0; i < b->blocked->len; i++) {
-        BlockDriverState *bs = g_ptr_array_index(b->blocked, i);
-
-        bdrv_ref(bs);
-        bdrv_op_block_all(bs, b->blocker);
-    }
+    error_setg(&reason, "disk '%s' is replicated; end the protection of the "
+               "guest first", b->bs->node_name);
+    b->blocked = colo_blocked_new(b->parent->bs, reason);
 }
 
 static void unblock_operations(ColoBuffer *b)
 {
-    guint i;
-
-    for (i = 0; i < b->blocked->len; i++) {
-        BlockDriverState *bs = g_ptr_array_index(b->blocked, i);
-
-        bdrv_op_unblock_all(bs, b->blocker);
-        bdrv_unref(bs);
-    }
-    g_ptr_array_set_size(b->blocked, 0);
-    g_clear_pointer(&b->blocker, error_free);
+    colo_blocked_free(g_steal_pointer(&b->blocked));
 }
 
 /*
@@ -437,7 +400,6 @@ ColoBuffer *colo_buffer_new(BlockDriverState *bs,
     b->options = *options;
     b->spill_dir = g_strdup(options->spill_dir);
     b->options.spill_dir = b->spill_dir;
-    b->blocked = g_ptr_array_new();
     b->disk = colo_disk_new(options->limit_bytes);
     b->spill_fd = -1;
     qemu_mutex_init(&b->lock);
@@ -466,7 +428,6 @@ void colo_buffer_free(ColoBuffer *b)
     }
     colo_memory_destroy(b);
     colo_disk_free(b->disk, NULL);
-    g_ptr_array_unref(b->blocked);
     g_free(b->cause);
     g_free(b->spill_dir);
     qemu_mutex_destroy(&b->lock);

@@ -13,6 +13,10 @@
  * copy too, and there is one place that says why a peer is lost. The order of
  * locks is graph, then range, as for the guest's requests.
  *
+ * A slow link is no silent one: pieces get smaller while one takes a good part
+ * of the limit, so that what waits behind them, the guest's writes too, does
+ * not get too old.
+ *
  * At the end both are flushed. Then what was to be copied is equal on stable
  * storage; the track keeps what the guest wrote meanwhile.
  */
@@ -21,13 +25,15 @@
 #include "block/aio_task.h"
 #include "block/blockjob_int.h"
 #include "qemu/memalign.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "replication-int.h"
 
 enum {
-    PIECE_BYTES_MAX = 1 * MiB,         /* of data */
+    PIECE_BYTES_MIN = 64 * KiB,        /* of data */
+    PIECE_BYTES_MAX = 1 * MiB,
     ZERO_BYTES_MAX = 64 * MiB,
-    TASKS_MAX_COUNT = 8,
+    TASKS_MAX_COUNT = 4,
 };
 
 typedef struct ColoResync {
@@ -35,6 +41,7 @@ typedef struct ColoResync {
     BDRVReplicationState *s;
     bool is_full;
     int64_t disk_bytes;
+    int64_t piece_bytes;       /* MIN .. MAX */
     int read_ret;              /* why a task failed; 0: the forward knows */
 } ColoResync;
 
@@ -66,6 +73,17 @@ copy_zeroes(ColoResync *job, int64_t offset, int64_t bytes)
     return 0;
 }
 
+static void adapt(ColoResync *job, int64_t took_ns)
+{
+    int64_t limit_ns = (int64_t)job->s->limit_ms * SCALE_MS;
+
+    if (took_ns > limit_ns / 4) {
+        job->piece_bytes = MAX(job->piece_bytes / 2, PIECE_BYTES_MIN);
+    } else if (took_ns < limit_ns / 16) {
+        job->piece_bytes = MIN(job->piece_bytes * 2, PIECE_BYTES_MAX);
+    }
+}
+
 static int coroutine_fn GRAPH_RDLOCK
 copy_data(ColoResync *job, int64_t offset, int64_t bytes)
 {
@@ -73,6 +91,7 @@ copy_data(ColoResync *job, int64_t offset, int64_t bytes)
     void *data = qemu_blockalign(s->bs, bytes);
     QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, data, bytes);
     int ret = replication_read_co(s, offset, bytes, &qiov, 0, 0);
+    int64_t start_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
 
     if (ret < 0) {
         job->read_ret = ret;
@@ -80,6 +99,7 @@ copy_data(ColoResync *job, int64_t offset, int64_t bytes)
                                 &qiov, 0, 0)) {
         ret = -EIO;
     } else {
+        adapt(job, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start_ns);
         stat64_add(&s->copied_bytes, bytes);
         block_job_ratelimit_processed_bytes(&job->common, bytes);
     }
@@ -102,7 +122,7 @@ copy_held(ColoResync *job, int64_t offset, int64_t bytes)
         } else if (ret & BDRV_BLOCK_ZERO) {
             ret = copy_zeroes(job, offset, piece);
         } else {
-            piece = MIN(piece, PIECE_BYTES_MAX);
+            piece = MIN(piece, job->piece_bytes);
             ret = copy_data(job, offset, piece);
         }
         offset += piece;
@@ -158,7 +178,7 @@ static int64_t coroutine_fn piece_at(ColoResync *job, int64_t offset,
                                          bytes, &piece, NULL, NULL);
     }
     if (ret < 0 || !(ret & BDRV_BLOCK_ZERO)) {
-        return MIN(bytes, PIECE_BYTES_MAX);
+        return MIN(bytes, job->piece_bytes);
     }
     return MIN(piece, ZERO_BYTES_MAX);
 }
@@ -229,6 +249,7 @@ static void resync_abort(Job *common)
 {
     ColoResync *job = container_of(common, ColoResync, common.job);
 
+    job->s->job = NULL;
     if (common->err) {
         replication_set_error(job->s, error_copy(common->err));
     }
@@ -271,6 +292,7 @@ bool replication_resync(BDRVReplicationState *s, const char *id, bool is_full,
     colo_track_fold(s->track);
     job->s = s;
     job->is_full = is_full;
+    job->piece_bytes = PIECE_BYTES_MIN;
     job->disk_bytes = bdrv_getlength(s->bs);
     stat64_init(&s->copied_bytes, 0);
     s->job = &job->common;

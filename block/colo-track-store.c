@@ -20,6 +20,16 @@
 
 #define PREFIX "colo-"
 
+/* Somebody writes to it whom this node does not see yet. */
+static bool has_writer(BlockDriverState *bs)
+{
+    uint64_t perm, shared;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    bdrv_get_cumulative_perm(bs, &perm, &shared);
+    return perm & BLK_PERM_WRITE;
+}
+
 static bool is_usable(BlockDriverState *bs)
 {
     return !bdrv_is_read_only(bs) && !(bs->open_flags & BDRV_O_INACTIVE) &&
@@ -70,13 +80,14 @@ static void take_over(ColoTrack *t, BdrvDirtyBitmap *bitmap)
 void colo_track_load(ColoTrack *t, BlockDriverState *bs, const char *session)
 {
     g_autofree char *name = g_strconcat(PREFIX, session, NULL);
+    bool is_complete = !has_writer(bs);
     BdrvDirtyBitmap *bitmap;
     bool is_found = false;
 
     GLOBAL_STATE_CODE();
     while (is_usable(bs) && (bitmap = find_ours(bs))) {
         bool is_good = !strcmp(bdrv_dirty_bitmap_name(bitmap), name) &&
-                       !bdrv_dirty_bitmap_inconsistent(bitmap);
+                       !bdrv_dirty_bitmap_inconsistent(bitmap) && is_complete;
 
         if (is_good) {
             take_over(t, bitmap);

@@ -22,6 +22,7 @@
 #include "block/block_int.h"
 #include "block/colo.h"
 #include "qemu/stats64.h"
+#include "colo-blocked.h"
 #include "colo-buffer.h"
 #include "colo-forward.h"
 #include "colo-label.h"
@@ -69,7 +70,7 @@ typedef struct BDRVReplicationState {
     int64_t flushed_ms;        /* when the last such flush began */
     BlockJob *job;             /* the resync; NULL: none */
     Stat64 copied_bytes;       /* by the last one */
-    Error *blocker;            /* of operations on the node and the parent */
+    ColoBlocked *blocked;      /* while there is a target */
     char *error;               /* what ended it, for query-colo */
 } BDRVReplicationState;
 
@@ -120,12 +121,11 @@ replication_primary_flush_co(BDRVReplicationState *s);
 bool replication_primary_begin(BDRVReplicationState *s, Error **errp);
 void replication_primary_enter(BDRVReplicationState *s);
 bool replication_primary_is_durable(BDRVReplicationState *s);
-/* Not @survivor: the begin is taken back. */
+/*
+ * Not @survivor: the begin is taken back, the copy stays. May free @s, if
+ * nobody else uses the node.
+ */
 void replication_primary_end(BDRVReplicationState *s, bool survivor);
-
-/* What must not be done to a disk that is replicated. */
-void replication_block_ops(BDRVReplicationState *s);
-void replication_unblock_ops(BDRVReplicationState *s);
 
 /*
  * From now on what the guest writes goes to @target first. Main thread; the
@@ -133,6 +133,7 @@ void replication_unblock_ops(BDRVReplicationState *s);
  */
 bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
                         Error **errp);
+/* A resync is cancelled. Nothing if there is no target. May free @s. */
 void replication_detach(BDRVReplicationState *s);
 
 /* ---------------------------------------------------- colo-resync.c */

@@ -20,6 +20,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/timer.h"
+#include "block/blockjob.h"
 #include "replication-int.h"
 
 #define FLUSH_INTERVAL_MS 5000
@@ -50,9 +51,8 @@ send_co(BDRVReplicationState *s, const ReplicationWrite *w)
            ? colo_label_move_alone_co(s->label) : 0;
 }
 
-int coroutine_fn GRAPH_RDLOCK
-replication_primary_write_co(BDRVReplicationState *s,
-                             const ReplicationWrite *w)
+static int coroutine_fn GRAPH_RDLOCK
+write_both_co(BDRVReplicationState *s, const ReplicationWrite *w)
 {
     bool in_order = s->forward && w->bytes > 0;
     ColoRange range;
@@ -72,6 +72,34 @@ replication_primary_write_co(BDRVReplicationState *s,
         colo_ranges_unlock(&s->ranges, &range);
     }
     return ret;
+}
+
+/*
+ * What a discard leaves behind may be anything, and would be different things
+ * on the two disks. So it becomes zeroes on both, or if this disk has no way
+ * of unmapping that leaves zeroes, nothing on both.
+ */
+static int coroutine_fn GRAPH_RDLOCK
+discard_both_co(BDRVReplicationState *s, const ReplicationWrite *w)
+{
+    ReplicationWrite zeroes = *w;
+
+    if (!bdrv_can_write_zeroes_with_unmap(s->parent->bs)) {
+        return 0;
+    }
+    zeroes.op = COLO_FORWARD_ZEROES;
+    zeroes.flags = BDRV_REQ_MAY_UNMAP;
+    return write_both_co(s, &zeroes);
+}
+
+int coroutine_fn GRAPH_RDLOCK
+replication_primary_write_co(BDRVReplicationState *s,
+                             const ReplicationWrite *w)
+{
+    bool is_discard = w->op == COLO_FORWARD_DISCARD;
+
+    return is_discard && s->forward && !s->is_forwarder
+           ? discard_both_co(s, w) : write_both_co(s, w);
 }
 
 /* The peer's half of a flush, beside the local one. */
@@ -235,29 +263,14 @@ void replication_primary_end(BDRVReplicationState *s, bool survivor)
 
 /* --------------------------------------------------------- attach, detach */
 
-void replication_block_ops(BDRVReplicationState *s)
+static void block_operations(BDRVReplicationState *s)
 {
-    if (!s->blocker && !s->is_forwarder) {
-        error_setg(&s->blocker, "it is replicated by COLO; end the "
-                   "protection, or detach the copy, first");
-        /* A node that is blocked must not go. */
-        bdrv_ref(s->bs);
-        bdrv_op_block_all(s->bs, s->blocker);
-        bdrv_op_block_all(s->parent->bs, s->blocker);
-    }
-}
+    Error *reason = NULL;
 
-/* @s may be gone afterwards. */
-void replication_unblock_ops(BDRVReplicationState *s)
-{
-    BlockDriverState *bs = s->bs;
-
-    if (s->blocker) {
-        bdrv_op_unblock_all(bs, s->blocker);
-        bdrv_op_unblock_all(s->parent->bs, s->blocker);
-        g_clear_pointer(&s->blocker, error_free);
-        bdrv_unref(bs);
-    }
+    error_setg(&reason, "disk '%s' has a copy at a secondary; end the "
+               "protection of the guest, or use colo-disk-detach",
+               s->bs->node_name);
+    s->blocked = colo_blocked_new(s->parent->bs, reason);
 }
 
 static BdrvChild *attach_child(BDRVReplicationState *s,
@@ -289,18 +302,14 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
     if (s->target) {
         s->forward = colo_forward_new(s->target, s->limit_ms);
         s->in_sync = false;
-        replication_block_ops(s);
+        block_operations(s);
     }
     bdrv_drained_end(s->bs);
     return s->target;
 }
 
-void replication_detach(BDRVReplicationState *s)
+static void detach_child(BDRVReplicationState *s)
 {
-    GLOBAL_STATE_CODE();
-    if (!s->target) {
-        return;
-    }
     bdrv_drained_begin(s->bs);
     g_clear_pointer(&s->forward, colo_forward_free);
     s->in_sync = false;
@@ -309,5 +318,24 @@ void replication_detach(BDRVReplicationState *s)
     s->target = NULL;
     bdrv_graph_wrunlock();
     bdrv_drained_end(s->bs);
-    replication_unblock_ops(s);
+}
+
+void replication_detach(BDRVReplicationState *s)
+{
+    BlockDriverState *bs = s->bs;
+
+    GLOBAL_STATE_CODE();
+    if (!s->target) {
+        return;
+    }
+    bdrv_ref(bs);
+    if (s->job) {
+        /* This comes here again to detach. */
+        job_cancel_sync(&s->job->job, true);
+    }
+    if (s->target) {
+        detach_child(s);
+        colo_blocked_free(g_steal_pointer(&s->blocked));
+    }
+    bdrv_unref(bs);
 }

@@ -78,7 +78,6 @@ static bool part_begin(ColoDiskPart *part, bool primary, const char *session,
         if (s->track) {
             colo_track_reset(s->track);
         }
-        replication_block_ops(s);
     }
     return ok;
 }
@@ -193,7 +192,6 @@ static bool end_secondary(BDRVReplicationState *s, bool survivor,
         /* From here on the disk is neither side's until it is merged. */
         set_label(s, COLO_LABEL_MERGING);
     }
-    replication_unblock_ops(s);
     s->role = REPLICATION_ROLE_NONE;
     if (colo_buffer_end(s->buffer, survivor, note_difference, on_merged, s,
                         errp)) {
@@ -201,7 +199,6 @@ static bool end_secondary(BDRVReplicationState *s, bool survivor,
     }
     s->role = REPLICATION_ROLE_SECONDARY;
     set_label(s, COLO_LABEL_PROTECTED);
-    replication_block_ops(s);
     return false;
 }
 

@@ -176,11 +176,6 @@ replication_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
         .op = COLO_FORWARD_DISCARD, .offset = offset, .bytes = bytes,
     };
 
-    /* What is discarded may read as anything, so on two disks differently. */
-    if (s->forward && !s->is_forwarder) {
-        w.op = COLO_FORWARD_ZEROES;
-        w.flags = BDRV_REQ_MAY_UNMAP;
-    }
     return is_secondary(s) ? replication_write_here_co(s, &w)
                            : replication_primary_write_co(s, &w);
 }
@@ -253,6 +248,25 @@ replication_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
             colo_track_resize(s->track, bytes);
         }
     }
+    return ret;
+}
+
+/* Somebody goes back to an internal snapshot of the disk. */
+static int replication_snapshot_goto(BlockDriverState *bs,
+                                     const char *snapshot_id)
+{
+    BDRVReplicationState *s = bs->opaque;
+    int ret;
+
+    if (s->is_forwarder) {
+        return -ENOTSUP;
+    }
+    if (s->role != REPLICATION_ROLE_NONE || s->target || is_buffered(s) ||
+        !colo_label_move(s->label, COLO_LABEL_ALONE, NULL)) {
+        return -EBUSY;
+    }
+    ret = bdrv_snapshot_goto(s->parent->bs, snapshot_id, NULL);
+    colo_track_set_all(s->track);
     return ret;
 }
 
@@ -551,6 +565,7 @@ static BlockDriver bdrv_replication = {
     .bdrv_drain_begin = replication_drain_begin,
     .bdrv_drain_end = replication_drain_end,
     .bdrv_open = replication_open,
+    .bdrv_snapshot_goto = replication_snapshot_goto,
     .format_name = "replication",
     .instance_size = sizeof(BDRVReplicationState),
     .is_filter = true,
