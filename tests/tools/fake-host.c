@@ -96,6 +96,11 @@ static bool info(ColoHost *host, ColoHostInfo *info, GError **error)
     return true;
 }
 
+static char *name(ColoHost *host)
+{
+    return g_strdup(((FakeHost *)host)->name);
+}
+
 static bool status(ColoHost *host, const char *domain, ColoDomStatus *status,
                    GError **error)
 {
@@ -337,6 +342,7 @@ static ColoHostEvent *wait_event(ColoHost *host, unsigned timeout_ms)
 static const ColoHostOps fake_ops = {
     .free = drop,
     .info = info,
+    .name = name,
     .status = status,
     .xml = xml,
     .monitor = monitor,

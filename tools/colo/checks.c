@@ -246,6 +246,19 @@ static void check_nics(GPtrArray *checks, const ColoFacts *f)
     }
 }
 
+static void check_files(GPtrArray *checks, const ColoFacts *f)
+{
+    unsigned i;
+
+    for (i = 0; i < f->files->len; i++) {
+        const ColoFileFact *file = g_ptr_array_index(f->files, i);
+
+        add(checks, !file->problem, file->name,
+            g_strdup(file->problem ? file->problem : "there as well"),
+            "copy it to the same place there");
+    }
+}
+
 void colo_checks_static(GPtrArray *checks, const ColoFacts *f)
 {
     check_running(checks, f);
@@ -258,6 +271,7 @@ void colo_checks_static(GPtrArray *checks, const ColoFacts *f)
         check_obstacles(checks, f);
         check_disks(checks, f);
         check_nics(checks, f);
+        check_files(checks, f);
     }
 }
 

@@ -83,6 +83,25 @@ static const struct {
       "let it end, or end it with virsh blockjob --abort" },
 };
 
+static const struct {
+    const char *path;
+    const char *what;
+} file_table[] = {
+    { "/domain/os/kernel", "kernel" },
+    { "/domain/os/initrd", "initrd" },
+    { "/domain/os/dtb", "device tree" },
+    { "/domain/devices/disk[@device='cdrom' or readonly]/source/@file",
+      "image" },
+};
+
+static void file_free(gpointer opaque)
+{
+    ColoFile *file = opaque;
+
+    g_free(file->path);
+    g_free(file);
+}
+
 static void disk_free(gpointer opaque)
 {
     ColoDisk *disk = opaque;
@@ -136,6 +155,7 @@ void colo_domain_free(ColoDomain *domain)
     g_free(domain->cpu_mode);
     g_ptr_array_unref(domain->disks);
     g_ptr_array_unref(domain->nics);
+    g_ptr_array_unref(domain->files);
     g_ptr_array_unref(domain->obstacles);
     g_free(domain);
 }
@@ -216,6 +236,24 @@ static void find_obstacles(ColoDomain *domain, xmlNode *root)
     }
 }
 
+static void find_files(ColoDomain *domain, xmlNode *root)
+{
+    unsigned row, i;
+
+    for (row = 0; row < G_N_ELEMENTS(file_table); row++) {
+        g_autoptr(GPtrArray) nodes = colo_xml_nodes(root,
+                                                    file_table[row].path);
+
+        for (i = 0; i < nodes->len; i++) {
+            ColoFile *file = g_new0(ColoFile, 1);
+
+            file->what = file_table[row].what;
+            file->path = colo_xml_get(g_ptr_array_index(nodes, i), ".");
+            g_ptr_array_add(domain->files, file);
+        }
+    }
+}
+
 /* <cpu> as libvirt's functions that compare processors take it. */
 static char *cpu_text(xmlNode *root)
 {
@@ -239,6 +277,7 @@ ColoDomain *colo_domain_parse(const char *xml, GError **error)
     domain = g_new0(ColoDomain, 1);
     domain->disks = g_ptr_array_new_with_free_func(disk_free);
     domain->nics = g_ptr_array_new_with_free_func(nic_free);
+    domain->files = g_ptr_array_new_with_free_func(file_free);
     domain->obstacles = g_ptr_array_new_with_free_func(obstacle_free);
     domain->name = get_or(root, "/domain/name", "");
     domain->uuid = get_or(root, "/domain/uuid", "");
@@ -253,6 +292,7 @@ ColoDomain *colo_domain_parse(const char *xml, GError **error)
     domain->iothread_count = colo_xml_get_uint(root, "/domain/iothreads", 0);
     for_each(domain, root, "/domain/devices/disk", add_disk);
     for_each(domain, root, "/domain/devices/interface", add_nic);
+    find_files(domain, root);
     find_obstacles(domain, root);
     return domain;
 }

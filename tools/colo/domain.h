@@ -35,6 +35,12 @@ typedef struct ColoNic {
     unsigned queue_count;   /* 1 unless said otherwise */
 } ColoNic;
 
+/* A file that is read, not written, and has to be on both hosts. */
+typedef struct ColoFile {
+    const char *what;       /* kernel, ... */
+    char *path;
+} ColoFile;
+
 /* Something in the XML that cannot be protected, by name. */
 typedef struct ColoObstacle {
     char *what;
@@ -56,6 +62,7 @@ typedef struct ColoDomain {
     unsigned iothread_count;
     GPtrArray *disks;       /* ColoDisk */
     GPtrArray *nics;        /* ColoNic */
+    GPtrArray *files;       /* ColoFile */
     GPtrArray *obstacles;   /* ColoObstacle */
 } ColoDomain;
 

@@ -34,12 +34,22 @@ static void nic_fact_free(gpointer opaque)
     g_free(nic);
 }
 
+static void file_fact_free(gpointer opaque)
+{
+    ColoFileFact *file = opaque;
+
+    g_free(file->name);
+    g_free(file->problem);
+    g_free(file);
+}
+
 ColoFacts *colo_facts_new(void)
 {
     ColoFacts *facts = g_new0(ColoFacts, 1);
 
     facts->disks = g_ptr_array_new_with_free_func(disk_fact_free);
     facts->nics = g_ptr_array_new_with_free_func(nic_fact_free);
+    facts->files = g_ptr_array_new_with_free_func(file_fact_free);
     return facts;
 }
 
@@ -61,6 +71,7 @@ void colo_facts_free(ColoFacts *facts)
     g_free(facts->migration);
     g_ptr_array_unref(facts->disks);
     g_ptr_array_unref(facts->nics);
+    g_ptr_array_unref(facts->files);
     g_free(facts);
 }
 
@@ -163,6 +174,28 @@ static void add_disks(ColoFacts *facts, ColoHost *from, ColoHost *to,
     }
 }
 
+/* --------------------------------------------------------------- files */
+
+static void add_files(ColoFacts *facts, ColoHost *to)
+{
+    unsigned i;
+
+    for (i = 0; i < facts->domain->files->len; i++) {
+        const ColoFile *file = g_ptr_array_index(facts->domain->files, i);
+        ColoFileFact *fact = g_new0(ColoFileFact, 1);
+        g_auto(ColoVolume) there = {};
+        g_autoptr(GError) error = NULL;
+
+        g_ptr_array_add(facts->files, fact);
+        fact->name = g_strdup_printf("%s %s", file->what, file->path);
+        if (!colo_host_volume(to, file->path, &there, &error)) {
+            fact->problem = g_strdup(error->message);
+        } else if (!there.is_there) {
+            fact->problem = g_strdup("it is not on the other host");
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- NICs */
 
 static bool has_vhost(ColoHost *host, const char *domain, const ColoNic *nic)
@@ -253,5 +286,6 @@ ColoFacts *colo_facts_gather(ColoHost *from, ColoHost *to,
     compare_cpu(facts, to);
     add_disks(facts, from, to, disks);
     add_nics(facts, from);
+    add_files(facts, to);
     return g_steal_pointer(&facts);
 }

@@ -36,6 +36,12 @@ typedef struct ColoNicFact {
     bool has_vhost;         /* its frames do not pass QEMU now */
 } ColoNicFact;
 
+/* A file that the domain reads, and that is missing on the other host. */
+typedef struct ColoFileFact {
+    char *name;             /* "kernel /boot/vmlinuz" */
+    char *problem;          /* NULL: it is there */
+} ColoFileFact;
+
 typedef struct ColoFacts {
     ColoDomain *domain;
     ColoDomStatus here;
@@ -53,6 +59,7 @@ typedef struct ColoFacts {
     uint64_t memory_bytes;  /* that the secondary will need */
     GPtrArray *disks;       /* ColoDiskFact */
     GPtrArray *nics;        /* ColoNicFact */
+    GPtrArray *files;       /* ColoFileFact */
 } ColoFacts;
 
 ColoFacts *colo_facts_new(void);

@@ -72,6 +72,11 @@ static char *own(char *string)
     return copy;
 }
 
+static char *name(ColoHost *host)
+{
+    return own(virConnectGetHostname(colo_libvirt(host)->connection));
+}
+
 static bool info(ColoHost *host, ColoHostInfo *info, GError **error)
 {
     virConnectPtr connection = colo_libvirt(host)->connection;
@@ -357,6 +362,7 @@ static bool cpu_fits(ColoHost *host, const char *emulator, const char *arch,
 static const ColoHostOps libvirt_ops = {
     .free = drop,
     .info = info,
+    .name = name,
     .status = status,
     .xml = xml,
     .monitor = monitor,

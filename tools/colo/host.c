@@ -48,6 +48,11 @@ bool colo_host_info(ColoHost *host, ColoHostInfo *info, GError **error)
     return host->ops->info(host, info, error);
 }
 
+char *colo_host_name(ColoHost *host)
+{
+    return host->ops->name(host);
+}
+
 bool colo_host_status(ColoHost *host, const char *domain,
                       ColoDomStatus *status, GError **error)
 {

@@ -91,6 +91,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ColoHostEvent, colo_host_event_free)
 typedef struct ColoHostOps {
     void (*free)(ColoHost *host);
     bool (*info)(ColoHost *host, ColoHostInfo *info, GError **error);
+    char *(*name)(ColoHost *host);
     bool (*status)(ColoHost *host, const char *domain, ColoDomStatus *status,
                    GError **error);
     char *(*xml)(ColoHost *host, const char *domain, ColoXmlKind kind,
@@ -128,6 +129,9 @@ void colo_host_free(ColoHost *host);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ColoHost, colo_host_free)
 
 bool colo_host_info(ColoHost *host, ColoHostInfo *info, GError **error);
+
+/* Its name alone, which is quicker; NULL if it does not tell. */
+char *colo_host_name(ColoHost *host);
 
 /* A domain that is not there is no error, but COLO_DOM_ABSENT. */
 bool colo_host_status(ColoHost *host, const char *domain,

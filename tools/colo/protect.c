@@ -269,13 +269,16 @@ static bool run_steps(ColoProtect *p, GError **error)
     unsigned i;
 
     for (i = 0; i < G_N_ELEMENTS(steps); i++) {
-        if (p->options->verbose) {
-            colo_say(p->options, "%s", steps[i].what);
-        }
+        int64_t start_ms = colo_now_ms();
+
         if (!colo_protect_may_go_on(p, error) ||
             !steps[i].run(p, error)) {
             colo_error_what(error, "%s failed", steps[i].what);
             return false;
+        }
+        if (p->options->verbose) {
+            colo_say(p->options, "%s: done after %d ms", steps[i].what,
+                     (int)(colo_now_ms() - start_ms));
         }
     }
     return true;

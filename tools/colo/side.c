@@ -117,7 +117,6 @@ static void look_into_qemu(ColoSide *side, ColoHost *host,
 void colo_side_look(ColoSide *side, ColoHost *host, const char *domain)
 {
     g_auto(ColoDomStatus) status = {};
-    g_auto(ColoHostInfo) info = {};
     g_autoptr(GError) error = NULL;
 
     side->copy_percent = -1;
@@ -133,9 +132,7 @@ void colo_side_look(ColoSide *side, ColoHost *host, const char *domain)
     if (status.state != COLO_DOM_ABSENT) {
         side->pair = colo_host_pair(host, domain, NULL);
     }
-    if (colo_host_info(host, &info, NULL)) {
-        side->host = g_steal_pointer(&info.name);
-    }
+    side->host = colo_host_name(host);
     if (status.state == COLO_DOM_RUNNING || status.state == COLO_DOM_PAUSED) {
         side->reach = COLO_REACH_SILENT;
         side->is_guest_paused = status.state == COLO_DOM_PAUSED;
