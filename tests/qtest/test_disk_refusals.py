@@ -282,6 +282,11 @@ def disk_memory_is_bounded(context: Context) -> None:
     lab = DiskLab(context, size=64 * MIB, options={
         "buffer-limit": limit, "spill-dir": context.run_dir})
     lab.check()
+    # What QEMU needs for requests as such is no matter of the buffer.
+    for offset in range(0, 16 * MIB, MIB):
+        data = lab.random.randbytes(MIB)
+        lab.write("guest", offset, data)
+        lab.write("peer", offset, data)
     lab.advance("begin")
     before_kib = lab.machine.rss_kib()
     for _ in range(8):
@@ -293,7 +298,7 @@ def disk_memory_is_bounded(context: Context) -> None:
         lab.advance("enter")
     grown = (lab.machine.peak_rss_kib() - before_kib) * 1024
     context.step(f"limit {limit}, grown by {grown}")
-    check(grown < limit * 1.05 + 8 * MIB, f"{grown} bytes for a limit of "
+    check(grown < limit * 1.05 + 4 * MIB, f"{grown} bytes for a limit of "
                                           f"{limit}")
     lab.check()
     lab.steps("cut", "enter", "cut", "enter", "end")
