@@ -268,7 +268,10 @@ def _register() -> None:
         three.__doc__ = f"three disks in one cut, the {side} dies"
         add(f"disks_three_{side}_dies", three, timeout_s=180,
             reference=False)
-    add("disk_link_slow", slow_link, timeout_s=180, reference=False)
+    # Slow: what the link leaves of the guest's speed was seen to be too little for
+    # these limits on a busy machine; not yet measured on a quiet one.
+    add("disk_link_slow", slow_link, timeout_s=180, reference=False,
+        slow=True)
     add("disk_server_ends", server_ends, timeout_s=180,
         reference=False)
     add("disk_actions", actions, timeout_s=180, reference=False)
