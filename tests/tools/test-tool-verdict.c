@@ -244,8 +244,8 @@ static void test_bad_journal(void)
     static const char *const bad[] = {
         "", "\n", "{}\n", "x\n", "{\"command\":\"c\",\"domain\":\"d\"}\n",
         "{\"command\":\"c\",\"domain\":\"d\",\"uuid\":\"u\"}\n{}\n",
-        "{\"command\":\"c\",\"domain\":\"d\",\"uuid\":\"u\"}\n"
-        "{\"undo\":\"everything\"}\n",
+        ("{\"command\":\"c\",\"domain\":\"d\",\"uuid\":\"u\"}\n"
+         "{\"undo\":\"everything\"}\n"),
     };
     unsigned i;
 

@@ -40,10 +40,9 @@ void colo_checks_add(GPtrArray *checks, ColoFinding finding,
 static void add(GPtrArray *checks, bool ok, const char *name, char *detail,
                 const char *remedy)
 {
-    g_autofree char *owned = detail;
-
     colo_checks_add(checks, ok ? COLO_FINDING_OK : COLO_FINDING_FAILED, name,
                     detail, remedy);
+    g_free(detail);
 }
 
 bool colo_checks_passed(GPtrArray *checks)

@@ -89,9 +89,9 @@ static ColoJournalFile *open_locked(const char *uuid, int flags,
 static bool write_line(ColoJournalFile *file, char *line, GError **error)
 {
     g_autofree char *owned = line;
-    size_t size = strlen(line);
+    size_t size = strlen(owned);
 
-    if (write(file->fd, line, size) != (ssize_t)size ||
+    if (write(file->fd, owned, size) != (ssize_t)size ||
         fdatasync(file->fd) < 0) {
         fail(error, file->path);
         return false;

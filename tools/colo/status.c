@@ -60,7 +60,7 @@ static void say_line(const ColoOptions *o, const char *name, char *value)
 {
     g_autofree char *owned = value;
 
-    colo_say(o, "  %-12s %s", name, value);
+    colo_say(o, "  %-12s %s", name, owned);
 }
 
 static char *place(const ColoSide *side)

@@ -62,7 +62,7 @@ static void draw_spark(int y, const char *name, const ColoSpark *spark,
     g_autofree char *owned = value;
     g_autofree char *bars = colo_spark_text(spark, SPARK_WIDTH);
 
-    mvprintw(y, 2, "%-10s %s  %s", name, bars, value);
+    mvprintw(y, 2, "%-10s %s  %s", name, bars, owned);
 }
 
 static double newest(const ColoSpark *spark)

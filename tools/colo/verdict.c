@@ -215,7 +215,7 @@ static const char *uri_of(const ColoSide *side, const ColoSide *other)
 static char *replace(char *text, const char *token, const char *value)
 {
     g_autofree char *owned = text;
-    g_auto(GStrv) parts = g_strsplit(text, token, -1);
+    g_auto(GStrv) parts = g_strsplit(owned, token, -1);
 
     return g_strjoinv(value, parts);
 }
