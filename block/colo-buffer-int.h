@@ -44,8 +44,10 @@ typedef struct ColoMerge {
     void (*fn)(void *opaque, int ret);
     void *opaque;
     int ret;                   /* what fn is told */
+    bool is_news;              /* and it has not been yet */
     RateLimit limit;
-    bool cancel;
+    bool has_failed;
+    bool hurry;                /* the node is closed: no pauses, one try */
     bool paused;               /* yields until the drained section ends */
 } ColoMerge;
 

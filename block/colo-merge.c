@@ -12,9 +12,13 @@
  * the others are merged, then it is tried again, for as long as it takes: the
  * usual cause is a full file system below, and that can be helped. What
  * happened is told once.
+ *
+ * When the node is closed, what is left is merged at once: the guest has been
+ * told that it is kept.
  */
 #include "qemu/osdep.h"
 #include "block/aio-wait.h"
+#include "qemu/error-report.h"
 #include "qemu/memalign.h"
 #include "colo-buffer-int.h"
 #include "trace.h"
@@ -157,16 +161,16 @@ static bool coroutine_fn may_go_on(ColoBuffer *b)
 {
     ColoMerge *m = &b->merge;
 
-    while (b->quiesce_count > 0 && !m->cancel) {
+    while (b->quiesce_count > 0 && !m->hurry) {
         m->paused = true;
         qemu_coroutine_yield();
     }
-    return !m->cancel;
+    return !(m->hurry && m->has_failed);
 }
 
 static void coroutine_fn sleep_ns(ColoMerge *m, int64_t ns)
 {
-    if (ns > 0 && !m->cancel) {
+    if (ns > 0 && !m->hurry) {
         qemu_co_sleep_ns_wakeable(&m->sleep, QEMU_CLOCK_REALTIME, ns);
     }
 }
@@ -175,6 +179,7 @@ static void tell(ColoMerge *m, int ret)
 {
     if (m->fn) {
         m->ret = ret;
+        m->is_news = true;
         qemu_bh_schedule(m->told_bh);
     }
 }
@@ -183,6 +188,7 @@ static void told_bh(void *opaque)
 {
     ColoMerge *m = opaque;
 
+    m->is_news = false;
     m->fn(m->opaque, m->ret);
 }
 
@@ -229,7 +235,6 @@ static void coroutine_fn merge_co(void *opaque)
     ColoMerge *m = &b->merge;
     MergeRound r = { .bytes = 0 };
     bool is_copied = !has_work(b);
-    bool has_failed = false;
     int ret = 1;
 
     while (ret != 0 && may_go_on(b)) {
@@ -245,10 +250,10 @@ static void coroutine_fn merge_co(void *opaque)
                                                   r.is_zero ? ZEROES_COST
                                                             : r.bytes));
         } else if (ret < 0) {
-            if (!has_failed) {
+            if (!m->has_failed) {
                 tell(m, ret);
             }
-            has_failed = true;
+            m->has_failed = true;
             sleep_ns(m, RETRY_NS);
         }
     }
@@ -308,10 +313,18 @@ void colo_merge_destroy(ColoBuffer *b)
     ColoMerge *m = &b->merge;
 
     GLOBAL_STATE_CODE();
-    m->cancel = true;
+    m->hurry = true;
+    m->has_failed = false;
     resume(m);
     qemu_co_sleep_wake(&m->sleep);
     AIO_WAIT_WHILE_UNLOCKED(NULL, m->co);
+    if (has_work(b)) {
+        error_report("Disk '%s' could not be merged: it is of use to a resync "
+                     "only", b->bs->node_name);
+    }
+    if (m->is_news) {
+        told_bh(m);
+    }
     qemu_bh_delete(m->told_bh);
     ratelimit_destroy(&m->limit);
 }

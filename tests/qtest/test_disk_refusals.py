@@ -152,6 +152,8 @@ def disk_quit_in_each_stage(context: Context) -> None:
             if lab.stage == "running":
                 lab.work(10)
         lab.quit()
+        if lab.stage in ("off", "merging"):
+            lab.check_image()
 
 
 # -- the merge ------------------------------------------------------------
