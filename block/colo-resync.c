@@ -13,9 +13,9 @@
  * copy too, and there is one place that says why a peer is lost. The order of
  * locks is graph, then range, as for the guest's requests.
  *
- * A slow link is no silent one: pieces get smaller while one takes a good part
- * of the limit, so that what waits behind them, the guest's writes too, does
- * not get too old.
+ * A slow link is no silent one: while a piece takes a good part of the limit,
+ * less is sent at a time, so that what waits behind it, the guest's writes
+ * too, does not get too old.
  *
  * At the end both are flushed. Then what was to be copied is equal on stable
  * storage; the track keeps what the guest wrote meanwhile.
@@ -30,10 +30,12 @@
 #include "replication-int.h"
 
 enum {
-    PIECE_BYTES_MIN = 64 * KiB,        /* of data */
-    PIECE_BYTES_MAX = 1 * MiB,
-    ZERO_BYTES_MAX = 64 * MiB,
+    WINDOW_BYTES_MIN = 16 * KiB,       /* of data under way */
+    WINDOW_BYTES_START = 256 * KiB,
+    WINDOW_BYTES_MAX = 4 * MiB,
     TASKS_MAX_COUNT = 4,
+    PIECE_BYTES_MIN = 16 * KiB,
+    ZERO_BYTES_MAX = 64 * MiB,
 };
 
 typedef struct ColoResync {
@@ -41,7 +43,8 @@ typedef struct ColoResync {
     BDRVReplicationState *s;
     bool is_full;
     int64_t disk_bytes;
-    int64_t piece_bytes;       /* MIN .. MAX */
+    int64_t window_bytes;
+    unsigned tasks_count;      /* under way */
     int read_ret;              /* why a task failed; 0: the forward knows */
 } ColoResync;
 
@@ -77,11 +80,21 @@ static void adapt(ColoResync *job, int64_t took_ns)
 {
     int64_t limit_ns = (int64_t)job->s->limit_ms * SCALE_MS;
 
-    if (took_ns > limit_ns / 4) {
-        job->piece_bytes = MAX(job->piece_bytes / 2, PIECE_BYTES_MIN);
-    } else if (took_ns < limit_ns / 16) {
-        job->piece_bytes = MIN(job->piece_bytes * 2, PIECE_BYTES_MAX);
+    if (took_ns > limit_ns / 8) {
+        job->window_bytes = MAX(job->window_bytes / 2, WINDOW_BYTES_MIN);
+    } else if (took_ns < limit_ns / 32) {
+        job->window_bytes = MIN(job->window_bytes * 2, WINDOW_BYTES_MAX);
     }
+}
+
+static int64_t piece_bytes(const ColoResync *job)
+{
+    return MAX(job->window_bytes / TASKS_MAX_COUNT, PIECE_BYTES_MIN);
+}
+
+static bool may_start(const ColoResync *job)
+{
+    return job->tasks_count * piece_bytes(job) < job->window_bytes;
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -122,7 +135,7 @@ copy_held(ColoResync *job, int64_t offset, int64_t bytes)
         } else if (ret & BDRV_BLOCK_ZERO) {
             ret = copy_zeroes(job, offset, piece);
         } else {
-            piece = MIN(piece, job->piece_bytes);
+            piece = MIN(piece, piece_bytes(job));
             ret = copy_data(job, offset, piece);
         }
         offset += piece;
@@ -144,6 +157,7 @@ static int coroutine_fn copy_task_co(AioTask *task)
         colo_ranges_unlock(&s->ranges, &range);
     }
     job_progress_update(&t->job->common.job, t->bytes);
+    t->job->tasks_count--;
     bdrv_dec_in_flight(s->bs);
     return ret;
 }
@@ -161,6 +175,7 @@ static void coroutine_fn start_task(ColoResync *job, AioTaskPool *pool,
     };
     /* Whoever drains the node waits for the task. */
     bdrv_inc_in_flight(job->s->bs);
+    job->tasks_count++;
     aio_task_pool_start_task(pool, &t->task);
 }
 
@@ -178,7 +193,7 @@ static int64_t coroutine_fn piece_at(ColoResync *job, int64_t offset,
                                          bytes, &piece, NULL, NULL);
     }
     if (ret < 0 || !(ret & BDRV_BLOCK_ZERO)) {
-        return MIN(bytes, job->piece_bytes);
+        return MIN(bytes, piece_bytes(job));
     }
     return MIN(piece, ZERO_BYTES_MAX);
 }
@@ -205,6 +220,9 @@ static int coroutine_fn copy_all(ColoResync *job)
         block_job_ratelimit_sleep(&job->common);
         if (job_is_cancelled(&job->common.job)) {
             break;
+        }
+        while (job->tasks_count > 0 && !may_start(job)) {
+            aio_task_pool_wait_one(pool);
         }
         bytes = piece_at(job, offset, bytes);
         start_task(job, pool, offset, bytes);
@@ -292,7 +310,7 @@ bool replication_resync(BDRVReplicationState *s, const char *id, bool is_full,
     colo_track_fold(s->track);
     job->s = s;
     job->is_full = is_full;
-    job->piece_bytes = PIECE_BYTES_MIN;
+    job->window_bytes = WINDOW_BYTES_START;
     job->disk_bytes = bdrv_getlength(s->bs);
     stat64_init(&s->copied_bytes, 0);
     s->job = &job->common;
