@@ -5,9 +5,15 @@
  * The file is one JSON object, replaced as a whole: a new file, fsync, rename,
  * fsync of the directory. Only one thread writes at a time; a guest's write
  * that has to wait for it does so in its coroutine.
+ *
+ * Where there is no room for a new file, the old one is removed: nothing is
+ * known then, which is always true. Not so of a merge, which somebody has to
+ * know of: the file is overwritten, and where that fails, an empty file stays,
+ * which is refused like any other that says nothing.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
@@ -89,7 +95,10 @@ static int write_durably(const char *path, const char *text)
     if (fd < 0) {
         return -errno;
     }
-    if (qemu_write_full(fd, text, size) != size || fsync(fd) < 0) {
+    if (qemu_write_full(fd, text, size) != size) {
+        ret = -errno;
+    }
+    if (fsync(fd) < 0 && !ret) {
         ret = -errno;
     }
     close(fd);
@@ -113,8 +122,8 @@ static int replace_file(const char *path, const char *text)
 
 static int remove_file(const char *path)
 {
-    if (unlink(path) < 0 && errno != ENOENT) {
-        return -errno;
+    if (unlink(path) < 0) {
+        return errno == ENOENT ? 0 : -errno;
     }
     return sync_directory(path);
 }
@@ -130,7 +139,14 @@ static int save(ColoLabel *l, ColoLabelState state)
     }
     json = label_json(l, state);
     ret = replace_file(l->path, json);
-    return ret && remove_file(l->path) < 0 ? ret : 0;
+    if (!ret) {
+        return 0;
+    }
+    warn_report("Cannot write state file '%s': %s", l->path, strerror(-ret));
+    if (state == COLO_LABEL_MERGING) {
+        return write_durably(l->path, json);
+    }
+    return remove_file(l->path) < 0 ? ret : 0;
 }
 
 static int save_alone(void *opaque)
@@ -244,6 +260,11 @@ static bool save_or_say(ColoLabel *l, Error **errp)
     return !ret;
 }
 
+bool colo_label_is_stored(const ColoLabel *l)
+{
+    return l->path;
+}
+
 bool colo_label_set(ColoLabel *l, const char *session, bool is_primary,
                     ColoLabelState state, Error **errp)
 {
@@ -292,7 +313,9 @@ int coroutine_fn colo_label_move_alone_co(ColoLabel *l)
     qemu_co_mutex_lock(&l->moving);
     if (colo_label_state(l) == COLO_LABEL_PROTECTED) {
         ret = thread_pool_submit_co(save_alone, l);
-        if (!ret) {
+        if (ret) {
+            ret = -EIO;
+        } else {
             QEMU_LOCK_GUARD(&l->lock);
             l->state = COLO_LABEL_ALONE;
         }

@@ -34,6 +34,8 @@ typedef enum ColoLabelState {
 /* @path: the file, read if it is there; NULL: memory only. Main thread. */
 ColoLabel *colo_label_open(const char *path, Error **errp);
 void colo_label_free(ColoLabel *l);
+/* There is a file. */
+bool colo_label_is_stored(const ColoLabel *l);
 
 /* Any thread. */
 ColoLabelState colo_label_state(ColoLabel *l);
@@ -46,7 +48,8 @@ char *colo_label_session(ColoLabel *l);
  * A new label, on stable storage when this returns. If it cannot be written,
  * the old file is taken away, which is true too: nothing is known then. Only
  * a file that can be neither written nor taken away is an error, and the
- * label in memory is the new one all the same. Main thread.
+ * label in memory is the new one all the same. MERGING that cannot be written
+ * is an error, and what file there is is spoilt. Main thread.
  */
 bool colo_label_set(ColoLabel *l, const char *session, bool is_primary,
                     ColoLabelState state, Error **errp);

@@ -53,6 +53,11 @@ static bool begin_secondary(BDRVReplicationState *s, Error **errp)
     if (!colo_buffer_begin(s->buffer, s->parent, errp)) {
         return false;
     }
+    if (!colo_label_is_stored(s->label)) {
+        warn_report("Disk '%s' has no state file (option 'state-file'): a "
+                    "crash of this host during the merge after a takeover "
+                    "would go unnoticed", s->bs->node_name);
+    }
     s->role = REPLICATION_ROLE_SECONDARY;
     return true;
 }

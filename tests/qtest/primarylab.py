@@ -10,6 +10,7 @@ import dataclasses
 import os
 import random
 import signal
+import socket
 import time
 from typing import Any, Dict, List, Optional
 
@@ -47,7 +48,12 @@ class Server:
             [disk.tool(self._lab.context.binary, "qemu-nbd"), "-k",
              self.socket, "-x", self.name, "-t", "-e", "4",
              "--discard=unmap", "--image-opts", self._image])
-        procs.wait_until(lambda: os.path.exists(self.socket), 10, "qemu-nbd")
+        procs.wait_until(self._listens, 10, "qemu-nbd", 0.02)
+
+    def _listens(self) -> bool:
+        # The file is there before anybody listens.
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.socket) == 0
 
     def stop(self) -> None:
         """It says nothing any more, as behind a cut cable."""
