@@ -67,7 +67,14 @@ typedef struct SaveRound {
     unsigned count;
 } SaveRound;
 
-/* The next pieces to be saved. Lock held. */
+/* While another waits, the guest's own data may get lost: BROKEN. */
+static bool keeps_undo(ColoBuffer *b)
+{
+    return colo_disk_stage(b->disk) == COLO_DISK_RUNNING ||
+           colo_disk_stage(b->disk) == COLO_DISK_CUT;
+}
+
+/* The next pieces to be saved. Lock held, dropped meanwhile. */
 static int coroutine_fn take_pieces(ColoBuffer *b, uint64_t offset,
                                     uint64_t end, SaveRound *r)
 {
@@ -75,6 +82,7 @@ static int coroutine_fn take_pieces(ColoBuffer *b, uint64_t offset,
 
     r->count = 0;
     while (ret == 0 && r->count < PLACES_MAX && offset < end &&
+           keeps_undo(b) &&
            colo_disk_undo_at(b->disk, offset, end - offset,
                              &r->pieces[r->count])) {
         ColoPiece *piece = &r->pieces[r->count];
@@ -184,12 +192,6 @@ again:
     }
 }
 
-static bool keeps_undo(ColoBuffer *b)
-{
-    return colo_disk_stage(b->disk) == COLO_DISK_RUNNING ||
-           colo_disk_stage(b->disk) == COLO_DISK_CUT;
-}
-
 /* Save all of a gap. Lock held, dropped meanwhile, here and below. */
 static int coroutine_fn GRAPH_RDLOCK save_data(ColoBuffer *b, uint64_t offset,
                                                uint64_t end)
@@ -238,13 +240,13 @@ static int coroutine_fn GRAPH_RDLOCK save_gaps(ColoBuffer *b, uint64_t offset,
     uint64_t bytes;
     int ret = 0;
 
-    while (ret == 0 && offset < end &&
+    while (ret == 0 && offset < end && keeps_undo(b) &&
            colo_disk_undo_gap(b->disk, offset, end - offset, &offset,
                               &bytes)) {
         bool is_zero = reads_as_zero(b, offset, &bytes);
 
         if (!keeps_undo(b)) {
-            return -EIO;
+            break;
         }
         if (is_zero) {
             colo_disk_saved_zero(b->disk, offset, bytes);
@@ -253,7 +255,7 @@ static int coroutine_fn GRAPH_RDLOCK save_gaps(ColoBuffer *b, uint64_t offset,
         }
         offset += bytes;
     }
-    return ret;
+    return ret == 0 && !keeps_undo(b) ? -EIO : ret;
 }
 
 /* Afterwards the parent may be written. */

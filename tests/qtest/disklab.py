@@ -10,6 +10,7 @@ byte for byte: `view` and `parent`.
 import dataclasses
 import os
 import random
+import shlex
 from typing import Any, Dict, List, Optional
 
 from colo import disk, procs
@@ -44,6 +45,16 @@ class Setup:
     name: str = "disk"                  # of the image, and of QEMU
     wrapper: List[str] = dataclasses.field(default_factory=list)
     options: Options = dataclasses.field(default_factory=dict)
+
+
+def small_directory(context: Context, size: str) -> Setup:
+    """A disk that spills to a file system of that size, and soon."""
+    path = os.path.join(context.run_dir, "small")
+    os.mkdir(path)
+    mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(path)}"
+    return Setup(wrapper=["unshare", "--mount", "sh", "-c",
+                          f'{mount} && exec "$@"', "-"],
+                 options={"buffer-limit": MIB, "spill-dir": path})
 
 
 class DiskLab:
@@ -265,7 +276,15 @@ class DiskLab:
               fua: bool = False) -> None:
         """By guest or peer."""
         getattr(self, who).write(offset, data, fua)
+        self._written(who, offset, data)
+
+    def _written(self, who: str, offset: int, data: bytes) -> None:
         self._model(who)[offset:offset + len(data)] = data
+        if (who == "peer" and self.stage != "off"
+                and self.setup.options.get("shared")):
+            # A primary that shares the image asks first, then writes itself.
+            with open(self.path, "r+b", buffering=0) as file:
+                os.pwrite(file.fileno(), data, offset)
 
     def _model(self, who: str) -> bytearray:
         return self.view if who == "guest" else self.parent
@@ -298,7 +317,7 @@ class DiskLab:
             self._adopt(who, offset, size)
         else:
             client.zeroes(offset, size, operation == "plain zeroes")
-            self._model(who)[offset:offset + size] = bytes(size)
+            self._written(who, offset, bytes(size))
 
     def _adopt(self, who: str, offset: int, size: int) -> None:
         """What was discarded is as it was, or zero."""

@@ -6,14 +6,14 @@ sees its own data and no one else's, and no step waits for ever.
 """
 
 import os
-import shlex
 import threading
 import time
 from typing import Any
 
 from colo import procs
 from colo.case import Context, case, check, check_equal
-from disklab import DISK_NODE, EIO, ENOSPC, IMAGE_NODE, MIB, DiskLab, Setup
+from disklab import (DISK_NODE, EIO, ENOSPC, IMAGE_NODE, MIB, DiskLab,
+                     small_directory)
 from test_disk_stages import graph
 
 KIB = 1024
@@ -25,16 +25,6 @@ def once(iotype: str, offset: int = -1, errno: int = EIO) -> Any:
     place = {} if offset < 0 else {"sector": offset // 512}
     return {"event": "none", "iotype": iotype, "errno": errno, "once": True,
             **place}
-
-
-def small_directory(context: Context, size: str) -> Setup:
-    """A disk that spills to a file system of that size, and soon."""
-    path = os.path.join(context.run_dir, "small")
-    os.mkdir(path)
-    mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(path)}"
-    return Setup(wrapper=["unshare", "--mount", "sh", "-c",
-                          f'{mount} && exec "$@"', "-"],
-                 options={"buffer-limit": MIB, "spill-dir": path})
 
 
 def fill(lab: DiskLab, who: str, size: int) -> int:

@@ -7,8 +7,8 @@ and by the peer; after each step both must see exactly what they should.
 
 from typing import Any
 
-from colo.case import Context, add, check_equal
-from disklab import MIB, DiskLab, Setup
+from colo.case import Context, add, case, check, check_equal
+from disklab import FILE_NODE, IMAGE_NODE, MIB, DiskLab, Setup
 
 COUNT = 40
 ROWS = {
@@ -18,6 +18,7 @@ ROWS = {
     "raw_empty": Setup(empty=True, seed=3),
     "raw_odd_size": Setup(size=5 * MIB + 512 * 3, seed=4),
     "raw_spills": Setup(seed=5, options={"buffer-limit": MIB}),
+    "raw_shared": Setup(seed=8, options={"shared": True}),
     "qcow2": Setup(kind="qcow2", seed=6),
     "qcow2_spills": Setup(kind="qcow2", seed=7, empty=True, iothread=True,
                           options={"buffer-limit": MIB}),
@@ -51,6 +52,42 @@ def not_survivor(context: Context, setup: Setup) -> None:
         lab.work(COUNT)
     lab.quit()
     lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_shared_is_left_alone(context: Context) -> None:
+    """A shared image: nobody here wants to write to it before a takeover."""
+    lab = DiskLab(context, options={"shared": True})
+    lab.step("begin")
+    writers = [edge for edge in graph(lab) if "write" in edge[3]
+               and edge[1] in (IMAGE_NODE, FILE_NODE)]
+    check_equal(writers, [], "who may write")
+    with open(lab.path, "rb") as file:
+        before = file.read()
+    lab.peer.write(MIB, b"asked")
+    lab.peer.zeroes(2 * MIB, MIB)
+    lab.peer.trim(0, MIB)
+    lab.peer.flush()
+    with open(lab.path, "rb") as file:
+        check(file.read() == before, "the image was written to")
+    lab.check()
+    lab.work(COUNT)
+    lab.step("take-over")
+    check([edge for edge in graph(lab) if "write" in edge[3]
+           and edge[1] == FILE_NODE], "nobody may write after the takeover")
+    lab.wait_merged()
+    lab.quit()
+    lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_shared_must_be_raw(context: Context) -> None:
+    """A qcow2 image cannot be shared, and that is said."""
+    lab = DiskLab(context, kind="qcow2", options={"shared": True})
+    error = lab.machine.qmp.try_cmd("x-colo-disk-step", {"step": "begin"})
+    check(error and "raw" in error.desc, f"{error}")
+    lab.work(5)
+    lab.quit()
 
 
 def graph(lab: DiskLab) -> Any:

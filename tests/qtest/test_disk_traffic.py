@@ -12,8 +12,8 @@ import time
 from typing import Callable, List
 
 from colo import procs
-from colo.case import Context, add, check
-from disklab import MIB, DiskLab, Setup
+from colo.case import Context, add, case, check
+from disklab import MIB, DiskLab, Setup, small_directory
 from nbdclient import NBDClient
 
 PIECE_BYTES = 1000
@@ -162,6 +162,39 @@ def traffic(context: Context, setup: Setup) -> None:
                  f"guest, {[hand.count for hand in mill.peers]} of the peer")
     lab.quit()
     lab.check_image()
+
+
+@case(linux=False, reference=False)
+def disk_breaks_under_traffic(context: Context) -> None:
+    """The spill file is full while guest and peer write: all ends well."""
+    lab = DiskLab(context, small_directory(context, "1m"), size=32 * MIB)
+    lab.advance("begin")
+
+    def storm(client: NBDClient, source: random.Random) -> None:
+        offset = source.randrange(lab.size - MIB)
+        lab.error_of(lambda: client.write(
+            offset, source.randbytes(source.randrange(1, MIB))))
+
+    hands = []
+    for number, who in enumerate(("guest", "peer", "guest", "peer")):
+        arguments = (lab.connect(who), random.Random(number))
+        hands.append(Hand(lambda arguments=arguments: storm(*arguments)))
+        context.at_end(hands[-1].end)
+    for _ in range(4):
+        Mill.go(hands)
+        procs.wait_until(lambda: lab.buffer()["stage"] == "broken", 10,
+                         "the disk being broken", 0.01)
+        time.sleep(0.2)
+        lab.cmd("x-colo-disk-step", {"step": "cut"})
+        lab.cmd("x-colo-disk-step", {"step": "roll-back"})
+        Mill.rest(hands)
+        lab.advance("end")
+        lab.parent[:] = b"".join(lab.peer.read(offset, MIB) for offset
+                                 in range(0, lab.size, MIB))
+        lab.check()
+        lab.step("begin")
+    lab.step("end")
+    lab.quit()
 
 
 def _register() -> None:
