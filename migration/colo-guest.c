@@ -107,6 +107,16 @@ void colo_guest_stop(void)
     }
 }
 
+void colo_guest_stop_for_good(void)
+{
+    colo_guest_stopping(true);
+    if (!held) {
+        hold();
+    }
+    wanted = RUN_STATE_SHUTDOWN;
+    colo_guest_stopping(false);
+}
+
 /*
  * Back-pressure. The next GUEST_RUN of a checkpoint ends it, or the end of
  * COLO; a checkpoint is asked for by whoever throttles.

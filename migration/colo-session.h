@@ -180,6 +180,11 @@ void colo_guest_begin(RunState state);
 /* COLO is over, whatever the guest is in. */
 void colo_guest_end(void);
 void colo_guest_stop(void);
+/*
+ * This QEMU ends: the guest stands still with its requests done, also after a
+ * checkpoint that is under way. Main thread.
+ */
+void colo_guest_stop_for_good(void);
 /* COLO is over: what colo_net_hold_guest() stopped runs again. */
 void colo_guest_unthrottle(void);
 void colo_guest_run(void);

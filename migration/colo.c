@@ -553,19 +553,33 @@ bool coroutine_fn colo_incoming_co(Error **errp)
 
 /* ------------------------------------------------------------ shutdown */
 
+/* False: there is no session, or there is none any more. */
+static bool ask_to_quit(ColoSession *s)
+{
+    QEMU_LOCK_GUARD(&s->lock);
+    if (s->active) {
+        s->asks.quit = true;
+        colo_channel_kick(s->channel);
+    }
+    return s->active;
+}
+
 static void end_session(void)
 {
     ColoSession *s = &colo_session;
     enum { GOODBYE_LIMIT_MS = 500 };
 
-    qemu_mutex_lock(&s->lock);
-    if (!s->active) {
-        qemu_mutex_unlock(&s->lock);
+    /*
+     * The peer may take over at our GOODBYE. What this guest did after it
+     * would be on this side's disks only, and nobody would know where.
+     */
+    if (colo_session_is(COLO_MODE_PRIMARY) ||
+        colo_session_is(COLO_MODE_SECONDARY)) {
+        colo_guest_stop_for_good();
+    }
+    if (!ask_to_quit(s)) {
         return;
     }
-    s->asks.quit = true;
-    colo_channel_kick(s->channel);
-    qemu_mutex_unlock(&s->lock);
 
     /* The COLO thread may need the BQL on its way out. */
     bql_unlock();
