@@ -313,6 +313,15 @@ static bool fence(ColoBuffer *b, Error **errp)
     return true;
 }
 
+bool colo_buffer_set_fence(ColoBuffer *b, bool fenced)
+{
+    bool was_fenced = b->fenced;
+
+    GLOBAL_STATE_CODE();
+    b->fenced = fenced;
+    return was_fenced;
+}
+
 static bool take_over(ColoBuffer *b, const Report *report, Error **errp)
 {
     bool ok;

@@ -67,6 +67,12 @@ void colo_buffer_drained_end(ColoBuffer *b);
  * as a pair or a takeover changes that. From its .bdrv_child_perm.
  */
 void colo_buffer_perm(ColoBuffer *b, uint64_t *perm, uint64_t *shared);
+/*
+ * Whether a survivor keeps all others from writing to the parent; returns what
+ * was so before. Takes effect when permissions are refreshed next, which the
+ * caller causes. Main thread.
+ */
+bool colo_buffer_set_fence(ColoBuffer *b, bool fenced);
 ColoDiskBufferInfo *colo_buffer_info(ColoBuffer *b);
 /* The peer writes these bytes of the parent; called before it does. */
 void colo_buffer_on_peer_write(ColoBuffer *b,

@@ -69,6 +69,7 @@ void qmp_colo_disk_insert(const char *node, const char *node_name,
 void qmp_colo_disk_remove(const char *node, Error **errp)
 {
     BDRVReplicationState *s = replication_find(node, errp);
+    bool is_fenced;
 
     if (!s) {
         return;
@@ -88,8 +89,13 @@ void qmp_colo_disk_remove(const char *node, Error **errp)
                    "how much is left", node);
         return;
     }
-    if (bdrv_op_is_blocked(s->bs, BLOCK_OP_TYPE_REPLACE, errp) ||
-        bdrv_drop_filter(s->bs, errp) < 0) {
+    if (bdrv_op_is_blocked(s->bs, BLOCK_OP_TYPE_REPLACE, errp)) {
+        return;
+    }
+    /* A survivor's fence would keep out those who use the node now. */
+    is_fenced = colo_buffer_set_fence(s->buffer, false);
+    if (bdrv_drop_filter(s->bs, errp) < 0) {
+        colo_buffer_set_fence(s->buffer, is_fenced);
         return;
     }
     qmp_blockdev_del(node, errp);

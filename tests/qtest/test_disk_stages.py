@@ -5,8 +5,10 @@ Random writes, zeroes, discards, flushes and reads at any offset, by the guest
 and by the peer; after each step both must see exactly what they should.
 """
 
+import os
 from typing import Any
 
+from colo import procs
 from colo.case import Context, add, case, check, check_equal
 from disklab import FILE_NODE, IMAGE_NODE, MIB, DiskLab, Setup
 
@@ -112,3 +114,32 @@ def _register() -> None:
 
 
 _register()
+
+
+@case(linux=False, reference=False)
+def disk_removed_from_survivor(context: Context) -> None:
+    """Put above a disk in use, through a takeover, and away again."""
+    path = os.path.join(context.run_dir, "disk.raw")
+    with open(path, "wb") as file:
+        file.truncate(MIB)
+    qmp = context.machine("survivor", [
+        "-machine", "pc", "-display", "none", "-nodefaults", "-S",
+        "-blockdev", f"driver=file,node-name=parent0,filename={path}",
+        "-device", "virtio-blk-pci,drive=parent0"]).start().qmp
+
+    def node_of_device() -> str:
+        return str(qmp.cmd("query-block")[0]["inserted"]["node-name"])
+
+    def is_merged() -> bool:
+        disk = qmp.cmd("query-colo")["disks"][0]
+        return (disk.get("buffer") or {}).get("stage") in (None, "alone")
+
+    qmp.cmd("colo-disk-insert", {"node": "parent0", "node-name": "disk0"})
+    check_equal(node_of_device(), "disk0", "below the device")
+    for step in ("begin", "cut", "enter", "take-over"):
+        qmp.cmd("x-colo-disk-step", {"step": step})
+    procs.wait_until(is_merged, 10, "the merge")
+    qmp.cmd("colo-disk-remove", {"node": "disk0"})
+    check_equal(node_of_device(), "parent0", "below the device")
+    check_equal([node["node-name"] for node in
+                 qmp.cmd("query-named-block-nodes")], ["parent0"], "nodes")
