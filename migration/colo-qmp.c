@@ -273,6 +273,25 @@ void qmp_x_colo_lost_heartbeat(Error **errp)
     colo_session_ask_failover(errp);
 }
 
+/*
+ * All that -incoming does before a migration comes: it keeps the guest from
+ * running, and it lets migrate-incoming be given. What it does besides, not
+ * to touch the disks yet, matters for disks that both sides use at once, and
+ * a secondary's are its own.
+ */
+void qmp_colo_prepare_secondary(Error **errp)
+{
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        return;
+    }
+    if (!runstate_check(RUN_STATE_PRELAUNCH)) {
+        error_setg(errp, "This guest has run already, or is running; a "
+                   "secondary is started with -S and never continued");
+        return;
+    }
+    runstate_set(RUN_STATE_INMIGRATE);
+}
+
 /* ----------------------------------------------------- colo-checkpoint */
 
 struct ColoWaiter {

@@ -263,3 +263,22 @@ def quiet_checkpoints(context: Context) -> None:
         pair.p.qmp.cmd(command)
         pair.p.qmp.wait_event(name, 5)
     check_equal(len(pair.p.qmp.seen("STOP", marks[pair.p])), 1, "STOP events")
+
+
+@case(linux=False, reference=False)
+def prepared_secondary(context: Context) -> None:
+    """A guest that has not run can be made to wait for a primary."""
+    waiting = context.machine("waiting", ["-machine", "none", "-display",
+                                          "none", "-nodefaults",
+                                          "-S"]).start().qmp
+    context.step("before it is told to, it does not listen")
+    uri = f"unix:{context.run_dir}/incoming"
+    refused(waiting, "migrate-incoming", {"uri": uri})
+    for _ in range(2):
+        waiting.cmd("colo-prepare-secondary")
+        check_equal(waiting.cmd("query-status")["status"], "inmigrate",
+                    "status")
+    waiting.cmd("migrate-incoming", {"uri": uri})
+    running = lone_machine(context).qmp
+    context.step(refused(running, "colo-prepare-secondary", {}))
+    check_equal(running.cmd("query-status")["status"], "running", "status")
