@@ -95,6 +95,23 @@ def check_causes_and_states_are_explained():
             yield f"docs/user-guide.md: does not explain {name}"
 
 
+def check_statuses_are_explained():
+    page = repo.text("docs/colo-status.md")
+    for word in re.findall(r'\[COLO_WORD_\w+\] = { "([^"]+)"',
+                           repo.text("tools/colo/verdict.c")):
+        if f"\n## {word}\n" not in page or f"{word}" not in \
+                page.split("\n## ")[0]:
+            yield f"docs/colo-status.md: does not explain {word}"
+
+
+def check_options_of_colo_are_explained():
+    page = repo.text("docs/libvirt.md")
+    for name in re.findall(r'^\s*\[COLO_CMD_\w+\] = { "(\w+)"',
+                           repo.text("tools/colo/options.c"), re.MULTILINE):
+        if name != "help" and f"`colo {name}" not in page:
+            yield f"docs/libvirt.md: does not explain colo {name}"
+
+
 def check_somebody_maintains_every_file():
     patterns = re.findall(r"^F: (\S+)$", repo.text("MAINTAINERS"),
                           re.MULTILINE)

@@ -328,10 +328,36 @@ static bool watch(ColoHost *host, GError **error)
     return !count_call((FakeHost *)host, "watch", error);
 }
 
+void fake_world_post(FakeWorld *world, unsigned host, ColoEventKind kind,
+                     const char *name, const char *data, bool is_crash)
+{
+    ColoHostEvent *event = g_new0(ColoHostEvent, 1);
+
+    event->host = &world->hosts[host]->host;
+    event->kind = kind;
+    event->domain = kind == COLO_EVENT_CLOSED ? NULL : g_strdup("vm");
+    event->name = g_strdup(name);
+    event->data = data ? colo_json_parse(data, NULL) : NULL;
+    event->is_crash = is_crash;
+    g_queue_push_tail(&world->events, event);
+}
+
 static ColoHostEvent *wait_event(ColoHost *host, unsigned timeout_ms)
 {
     FakeHost *h = (FakeHost *)host;
+    FakeWorld *w = h->world;
 
+    if (!g_queue_is_empty(&w->events)) {
+        return g_queue_pop_head(&w->events);
+    }
+    if (w->idle_left) {
+        /* Others work meanwhile. */
+        g_usleep(1000);
+        if (!--w->idle_left) {
+            fake_world_post(w, h == w->hosts[1], COLO_EVENT_CLOSED, NULL,
+                            NULL, false);
+        }
+    }
     fake_qemu_pass_time(h);
     if (h->peer) {
         fake_qemu_pass_time(h->peer);
@@ -402,7 +428,9 @@ void fake_world_init(FakeWorld *world, const char *text)
     FakeHost *a = host_new(world, "a");
     FakeHost *b = host_new(world, "b");
 
-    *world = (FakeWorld) { .hosts = { a, b } };
+    *world = (FakeWorld) {
+        .hosts = { a, b }, .events = G_QUEUE_INIT,
+    };
     a->peer = b;
     b->peer = a;
     a->xml = g_strdup(text);

@@ -20,6 +20,9 @@ typedef struct FakeWorld {
     bool is_dead_from_then;     /* ... and all later ones, as if killed */
     char *failed;               /* what it was */
     FakeHost *hosts[2];
+    GQueue events;              /* ColoHostEvent, for whoever waits */
+    unsigned idle_left;         /* 0: waiting never ends; else so many times,
+                                 * then the connection is closed */
 } FakeWorld;
 
 struct FakeHost {
@@ -54,6 +57,10 @@ void fake_world_clear(FakeWorld *world);
 
 /* For colo_open: "test:a" and "test:b" of the world used last. */
 ColoHost *fake_open(const char *uri, GError **error);
+
+/* Something happens on that host; @data is JSON or NULL. */
+void fake_world_post(FakeWorld *world, unsigned host, ColoEventKind kind,
+                     const char *name, const char *data, bool is_crash);
 
 /* Everything both hosts hold, sorted. Caller frees. */
 char *fake_world_text(const FakeWorld *world);

@@ -101,7 +101,8 @@ static JsonNode *query_version(FakeHost *h, JsonNode *args, GError **error)
 
 static JsonNode *query_commands(FakeHost *h, JsonNode *args, GError **error)
 {
-    return colo_json_array(colo_json("s:name", "query-colo", NULL),
+    return colo_json_array(colo_json("s:name", "colo-prepare-secondary",
+                                     NULL),
                            colo_json("s:name", "colo-disk-attach", NULL),
                            NULL);
 }
@@ -286,8 +287,10 @@ static JsonNode *list_nodes(FakeHost *h, JsonNode *args, GError **error)
 
 /* --------------------------------------------------------------- disks */
 
-static JsonNode *set_active(FakeHost *h, JsonNode *args, GError **error)
+static JsonNode *prepare(FakeHost *h, JsonNode *args, GError **error)
 {
+    g_assert_cmpint(h->state, ==, COLO_DOM_PAUSED);
+    h->is_secondary = true;
     return nothing();
 }
 
@@ -376,7 +379,7 @@ static JsonNode *incoming(FakeHost *h, JsonNode *args, GError **error)
 {
     JsonNode *channel = colo_json_element(args, "channels", 0);
 
-    if (h->migration) {
+    if (!h->is_secondary || h->migration) {
         return refuse(error, "migrate-incoming can be tried once only");
     }
     h->migration = "setup";
@@ -384,7 +387,6 @@ static JsonNode *incoming(FakeHost *h, JsonNode *args, GError **error)
                    error)) {
         return NULL;
     }
-    h->is_secondary = true;
     return nothing();
 }
 
@@ -461,7 +463,7 @@ static const struct {
     { "object-add", object_add },
     { "object-del", object_del },
     { "qom-list", list_objects },
-    { "blockdev-set-active", set_active },
+    { "colo-prepare-secondary", prepare },
     { "colo-disk-insert", disk_insert },
     { "colo-disk-remove", disk_remove },
     { "colo-disk-attach", disk_attach },

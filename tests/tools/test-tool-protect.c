@@ -16,8 +16,6 @@
 #include "fake-qemu.h"
 #include "journal-file.h"
 
-
-
 static const ColoOptions options = {
     .domain = (char *)"vm", .from = (char *)"test:a", .to = (char *)"test:b",
     .port = 49800, .interval_ms = -1, .timeout_s = -1, .step_limit_ms = -1,
@@ -159,10 +157,6 @@ static void test_unprotect(void)
     run(colo_unprotect, &options, COLO_EXIT_DONE);
     /* The images there stay: they may be of use the next time. */
     g_hash_table_remove_all(w.hosts[1]->volumes);
-    json_object_set_boolean_member(w.hosts[0]->parameters,
-                                   "checkpoint-events", true);
-    json_object_set_int_member(w.hosts[0]->parameters, "x-checkpoint-delay",
-                               20000);
     assert_same(&w, before, 0);
     fake_world_clear(&w);
 }

@@ -35,6 +35,7 @@ typedef struct Guard {
     bool is_lost;
     bool was_ended;             /* its peer, on purpose */
     bool is_peer_dead;
+    bool is_settled;            /* told, or failed: others decide now */
 } Guard;
 
 typedef struct Opened {
@@ -49,6 +50,7 @@ typedef struct Agent {
     GHashTable *guards;         /* name -> Guard */
     GAsyncQueue *opened;        /* Opened, from other threads */
     unsigned takeover_count;
+    int64_t look_ms;            /* when to look at all domains again */
     bool is_closed;
 } Agent;
 
@@ -80,6 +82,9 @@ static void tell(const Agent *a, const char *domain, const char *format, ...)
     g_autofree char *text = NULL;
     va_list args;
 
+    if (a->options->quiet) {
+        return;
+    }
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
@@ -139,6 +144,9 @@ static void take_opened(Agent *a)
         if (peer->host && !colo_host_watch(peer->host, NULL)) {
             g_clear_pointer(&peer->host, colo_host_free);
         }
+        if (peer->host) {
+            a->look_ms = 0;     /* what happened there so far is not told */
+        }
         tell(a, NULL, peer->host ? "connected to %s" : "cannot reach %s",
              peer->uri);
         g_free(opened->uri);
@@ -183,11 +191,15 @@ static Peer *peer_at(Agent *a, const char *uri)
 static void note_cause(Guard *guard, const char *state, const char *cause)
 {
     guard->is_lost = !g_strcmp0(state, "lost");
-    guard->was_ended = !g_strcmp0(cause, "peer-quit") ||
-                       !g_strcmp0(cause, "guest-shutdown");
     if (!guard->is_lost) {
+        guard->was_ended = false;
         guard->is_peer_dead = false;
+        guard->is_settled = false;
+        return;
     }
+    /* What its libvirt said of the end counts, too, and stays. */
+    guard->was_ended |= !g_strcmp0(cause, "peer-quit") ||
+                        !g_strcmp0(cause, "guest-shutdown");
 }
 
 /* Begins, or goes on, to look after a domain that has a peer. */
@@ -261,7 +273,7 @@ static void act(Agent *a, Guard *guard)
     g_autoptr(GError) error = NULL;
     int64_t start_ms = colo_now_ms();
 
-    if (!guard->is_lost) {
+    if (!guard->is_lost || guard->is_settled) {
         return;
     }
     if (!guard->was_ended) {
@@ -270,7 +282,7 @@ static void act(Agent *a, Guard *guard)
     if (guard->was_ended) {
         tell(a, guard->domain, "its peer was ended on purpose; colo failover "
              "goes on with it, virsh destroy ends it");
-        guard->is_lost = false;
+        guard->is_settled = true;
         return;
     }
     if (!guard->is_peer_dead) {
@@ -278,7 +290,7 @@ static void act(Agent *a, Guard *guard)
     }
     if (!colo_takeover(a->here, guard->domain, guard->is_primary, &error)) {
         tell(a, guard->domain, "cannot take over: %s", error->message);
-        guard->is_lost = false;
+        guard->is_settled = true;
         return;
     }
     tell(a, guard->domain, "took over within %" PRId64 " ms",
@@ -376,18 +388,18 @@ static void look_around(Agent *a)
 
 static bool run(Agent *a, GError **error)
 {
-    int64_t look_ms = 0;
-
     while (!colo_cancel_asked() && !a->is_closed &&
            !(a->options->once && a->takeover_count)) {
-        bool is_opening = keep_peers_open(a);
         g_autoptr(ColoHostEvent) event = NULL;
+        bool is_opening;
 
-        if (colo_now_ms() >= look_ms) {
+        if (colo_now_ms() >= a->look_ms) {
+            a->look_ms = colo_now_ms() + TICK_MS;
             look_around(a);
-            look_ms = colo_now_ms() + TICK_MS;
         }
-        event = colo_host_wait(a->here, is_opening ? FAST_TICK_MS : TICK_MS);
+        is_opening = keep_peers_open(a);
+        event = colo_host_wait(a->here, !a->look_ms ? 0
+                               : is_opening ? FAST_TICK_MS : TICK_MS);
         if (event) {
             on_event(a, event);
         }

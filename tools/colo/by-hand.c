@@ -105,13 +105,13 @@ static void secondary_steps(ByHand *h)
     const char *there = address(h->options->from_address, "PRIMARY-ADDRESS");
     unsigned i;
 
+    add(h, colo_command("colo-prepare-secondary"));
     add(h, colo_command_capability("x-colo", true));
-    add(h, colo_command_quiet());
+    add(h, colo_command_events(false));
     add(h, colo_command_disk_serve(here, h->pair->disk_port));
     for (i = 0; i < h->pair->disks->len; i++) {
         const ColoPairDisk *disk = g_ptr_array_index(h->pair->disks, i);
 
-        add(h, colo_command_disk_activate(disk->base));
         add(h, colo_command_disk_insert(disk->target, disk->base, false, 0,
                                         NULL));
         add(h, colo_command_disk_export(disk->target, disk->base));
@@ -148,7 +148,7 @@ static void primary_steps(ByHand *h)
                                          h->pair->disk_port));
         add(h, colo_command_disk_attach(disk->target, "full", NULL, 0));
     }
-    add(h, colo_command_quiet());
+    add(h, colo_command_events(false));
     add(h, colo_command_capability("x-colo", true));
     add(h, colo_command_interval(1000));
     add(h, colo_command_migrate(there, h->pair->migrate_port));
@@ -164,7 +164,7 @@ static void print_steps(const ByHand *h, bool is_primary)
            "qemu-monitor-command, the last one\n     when query-colo says "
            "in-sync for each disk:\n"
          : "<!-- Make the images of its disks, start it with virsh create "
-           "\x2d\x2dpaused,\n     then give it these with virsh "
+           "and its\n     option 'paused', then give it these with virsh "
            "qemu-monitor-command:\n");
     for (i = 0; i < h->steps->len; i++) {
         g_autofree char *text = colo_json_text(

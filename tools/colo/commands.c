@@ -115,10 +115,10 @@ JsonNode *colo_command_bandwidth(uint64_t bytes_per_s)
     return migrate_parameter("i:max-bandwidth", bytes_per_s);
 }
 
-JsonNode *colo_command_quiet(void)
+JsonNode *colo_command_events(bool on)
 {
     return colo_json_command("colo-set-parameters",
-                             colo_json("b:checkpoint-events", false, NULL));
+                             colo_json("b:checkpoint-events", on, NULL));
 }
 
 JsonNode *colo_command_parameter(const char *name, int64_t value)
@@ -127,13 +127,6 @@ JsonNode *colo_command_parameter(const char *name, int64_t value)
 
     return colo_json_command("colo-set-parameters",
                              colo_json(tagged, value, NULL));
-}
-
-JsonNode *colo_command_disk_activate(const char *node)
-{
-    return colo_json_command("blockdev-set-active",
-                             colo_json("s:node-name", node, "b:active", true,
-                                       NULL));
 }
 
 JsonNode *colo_command_disk_insert(const char *target, const char *below,

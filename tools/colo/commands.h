@@ -28,11 +28,10 @@ JsonNode *colo_command_migrate(const char *address, unsigned port);
 JsonNode *colo_command_interval(uint32_t interval_ms);
 JsonNode *colo_command_downtime(uint32_t limit_ms);
 JsonNode *colo_command_bandwidth(uint64_t bytes_per_s);
-JsonNode *colo_command_quiet(void);               /* no events per checkpoint */
+JsonNode *colo_command_events(bool on);           /* one per checkpoint */
 JsonNode *colo_command_parameter(const char *name, int64_t value);
 
 /* Disks. */
-JsonNode *colo_command_disk_activate(const char *node);
 /* @directory: for what does not fit into the buffer; NULL: QEMU's own. */
 JsonNode *colo_command_disk_insert(const char *target, const char *below,
                                    bool is_shared, uint64_t buffer_bytes,

@@ -111,8 +111,10 @@ bool colo_facts_qemu(ColoHost *host, const char *domain, ColoQemu *qemu,
     if (!commands) {
         return false;
     }
-    qemu->has_colo = colo_json_find(commands, "", "name", "query-colo") &&
-                     colo_json_find(commands, "", "name", "colo-disk-attach");
+    qemu->has_colo = colo_json_find(commands, "", "name",
+                                    "colo-disk-attach") &&
+                     colo_json_find(commands, "", "name",
+                                    "colo-prepare-secondary");
     qemu->machine = machine_of(host, domain);
     return true;
 }

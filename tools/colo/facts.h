@@ -13,7 +13,7 @@
 typedef struct ColoQemu {
     char *version;          /* number and package; NULL: not asked */
     char *machine;          /* its full name */
-    bool has_colo;          /* ours: query-colo and colo-disk-attach */
+    bool has_colo;          /* ours, and new enough */
 } ColoQemu;
 
 void colo_qemu_clear(ColoQemu *qemu);

@@ -36,6 +36,12 @@ static GPtrArray *parts_of(const ColoPair *pair, bool has_peer)
         add(undos, COLO_UNDO_PAIR, true, NULL, 0);
         add(undos, COLO_UNDO_DOMAIN, true, NULL, 0);
     }
+    add(undos, COLO_UNDO_PARAMETERS, false, NULL, 0);
+    if (pair->parameters) {
+        ColoUndo *undo = g_ptr_array_index(undos, undos->len - 1);
+
+        undo->data = colo_json_parse(pair->parameters, NULL);
+    }
     for (i = 0; i < pair->disks->len; i++) {
         const ColoPairDisk *disk = g_ptr_array_index(pair->disks, i);
 
@@ -173,6 +179,31 @@ static bool set_limits(ColoBoth *both, JsonNode *limits, GError **error)
                 "colo-set-parameters", json_node_copy(limits)), error));
 }
 
+static void tell_limits(const ColoOptions *o, JsonNode *limits,
+                        JsonNode **result)
+{
+    JsonObject *object = json_node_get_object(limits);
+    g_autoptr(GString) text = g_string_new(NULL);
+    JsonObjectIter iter;
+    const char *name;
+    JsonNode *value;
+
+    if (o->interval_ms >= 0) {
+        json_object_set_int_member(object, "interval", o->interval_ms);
+    }
+    json_object_iter_init_ordered(&iter, object);
+    while (json_object_iter_next_ordered(&iter, &name, &value)) {
+        g_string_append_printf(text, "%s%s %" G_GINT64_FORMAT "%s",
+                               text->len ? ", " : "", name,
+                               json_node_get_int(value),
+                               strcmp(name, "staging-limit") ? " ms"
+                                                             : " bytes");
+    }
+    colo_say(o, "Domain '%s': %s", o->domain, text->str);
+    *result = colo_json("s:domain", o->domain,
+                        "o:set", json_node_copy(limits), NULL);
+}
+
 bool colo_set(const ColoOptions *o, JsonNode **result, GError **error)
 {
     g_auto(ColoBoth) both = {};
@@ -202,8 +233,7 @@ bool colo_set(const ColoOptions *o, JsonNode **result, GError **error)
         colo_error_what(error, "The limits of '%s' are not set", o->domain);
         return false;
     }
-    *result = colo_json("s:domain", o->domain, "s:state", "set", NULL);
-    colo_say(o, "Set");
+    tell_limits(o, limits, result);
     return true;
 }
 

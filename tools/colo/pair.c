@@ -57,6 +57,7 @@ void colo_pair_free(ColoPair *pair)
     g_free(pair->session);
     g_free(pair->peer);
     g_free(pair->since);
+    g_free(pair->parameters);
     g_ptr_array_unref(pair->disks);
     g_free(pair);
 }
@@ -86,6 +87,7 @@ ColoPair *colo_pair_copy(const ColoPair *pair)
     copy->disk_port = pair->disk_port;
     copy->net_port = pair->net_port;
     copy->nic_count = pair->nic_count;
+    copy->parameters = g_strdup(pair->parameters);
     for (i = 0; i < pair->disks->len; i++) {
         const ColoPairDisk *disk = g_ptr_array_index(pair->disks, i);
 
@@ -130,6 +132,7 @@ char *colo_pair_to_xml(const ColoPair *pair)
     set_number(root, "disk-port", pair->disk_port);
     set_number(root, "net-port", pair->net_port);
     set_number(root, "nics", pair->nic_count);
+    set_text(root, "parameters", pair->parameters);
     for (i = 0; i < pair->disks->len; i++) {
         const ColoPairDisk *disk = g_ptr_array_index(pair->disks, i);
         xmlNode *node = xmlNewChild(root, NULL, BAD_CAST "disk", NULL);
@@ -193,6 +196,7 @@ ColoPair *colo_pair_parse(const char *xml, GError **error)
     pair->disk_port = colo_xml_get_uint(root, "@disk-port", 0);
     pair->net_port = colo_xml_get_uint(root, "@net-port", 0);
     pair->nic_count = colo_xml_get_uint(root, "@nics", 0);
+    pair->parameters = colo_xml_attribute(root, "parameters");
     parse_disks(pair, root);
     return pair;
 }

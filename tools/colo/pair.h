@@ -41,6 +41,7 @@ typedef struct ColoPair {
     uint16_t disk_port;     /* listens on the secondary */
     uint16_t net_port;      /* first of those that listen on the primary */
     unsigned nic_count;
+    char *parameters;       /* of QEMU from before, as JSON; NULL: unknown */
     GPtrArray *disks;       /* ColoPairDisk */
 } ColoPair;
 

@@ -2,10 +2,9 @@
 /*
  * Domain XML for the other host, and for after a failover.
  *
- * libvirt has no way of its own to start a domain that waits for a migration,
- * so QEMU's option is added to the XML's <qemu:commandline>. What libvirt
- * made up for the primary's host (names of taps, indexes of images) is left
- * out, so that the other host makes up its own.
+ * What libvirt made up for the primary's host (names of taps, indexes of
+ * images) is left out, so that the other host makes up its own. So is
+ * `-incoming`, which people who do it by hand may have given to QEMU.
  */
 #include "error.h"
 #include "peer-xml.h"
@@ -97,27 +96,6 @@ static void remove_argument(xmlNode *root, const char *name)
     colo_xml_remove(root, "/domain/qemu:commandline[not(*)]");
 }
 
-static xmlNs *qemu_namespace(xmlNode *root)
-{
-    xmlNs *ns = xmlSearchNsByHref(root->doc, root,
-                                  BAD_CAST COLO_XML_QEMU_NS);
-
-    return ns ? ns : xmlNewNs(root, BAD_CAST COLO_XML_QEMU_NS,
-                              BAD_CAST "qemu");
-}
-
-static void add_argument(xmlNode *root, const char *name, const char *value)
-{
-    g_autoptr(GPtrArray) there = colo_xml_nodes(root,
-                                                "/domain/qemu:commandline");
-    xmlNs *ns = qemu_namespace(root);
-    xmlNode *line = there->len ? g_ptr_array_index(there, 0)
-        : xmlNewChild(root, ns, BAD_CAST "commandline", NULL);
-
-    colo_xml_set(xmlNewChild(line, ns, BAD_CAST "arg", NULL), "value", name);
-    colo_xml_set(xmlNewChild(line, ns, BAD_CAST "arg", NULL), "value", value);
-}
-
 static void set_pair(xmlNode *root, const ColoPair *pair)
 {
     g_autofree char *text = colo_pair_to_xml(pair);
@@ -149,7 +127,6 @@ char *colo_peer_xml(const char *xml, const ColoMap *disks,
     map_disks(root, disks);
     map_networks(root, networks);
     remove_argument(root, "-incoming");
-    add_argument(root, "-incoming", "defer");
     set_pair(root, pair);
     return colo_xml_text(doc);
 }

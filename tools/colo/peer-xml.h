@@ -10,7 +10,7 @@
 
 /*
  * The secondary's XML from the primary's migratable XML: the same machine,
- * with the names of the other host, that waits for a migration. Caller frees.
+ * with the names of the other host. Caller frees.
  */
 char *colo_peer_xml(const char *xml, const ColoMap *disks,
                     const ColoMap *networks, const ColoPair *pair,

@@ -160,8 +160,13 @@ static bool set_parameters(ColoProtect *p, GError **error)
 {
     ColoUndo *undo = parameters_before(p, error);
 
-    return undo && colo_protect_plan(p, undo, error) &&
-           colo_protect_here(p, colo_command_quiet(), error) &&
+    if (!undo) {
+        return false;
+    }
+    g_free(p->pair->parameters);
+    p->pair->parameters = colo_json_text(undo->data, false);
+    return colo_protect_plan(p, undo, error) &&
+           colo_protect_here(p, colo_command_events(false), error) &&
            colo_protect_here(p, colo_command_interval(
                p->options->interval_ms), error) &&
            colo_protect_here(p, colo_command_downtime(FIRST_DOWNTIME_MS),

@@ -101,9 +101,11 @@ bool colo_protect_start_peer(ColoProtect *p, GError **error)
     }
     p->peer = colo_live_domain(p->to, p->scene.domain, error);
     if (!p->peer ||
+        !colo_protect_there(p, colo_command("colo-prepare-secondary"),
+                            error) ||
         !colo_protect_there(p, colo_command_capability("x-colo", true),
                             error) ||
-        !colo_protect_there(p, colo_command_quiet(), error)) {
+        !colo_protect_there(p, colo_command_events(false), error)) {
         return false;
     }
     return !p->memory_buffer_bytes ||
@@ -257,9 +259,7 @@ static bool serve_disk(ColoProtect *p, const ColoDiskFact *fact,
                        " there", fact->target, fact->size_bytes, size_bytes);
         return false;
     }
-    /* Until a migration ends, nodes that were there from the start rest. */
-    return colo_protect_there(p, colo_command_disk_activate(node), error) &&
-           insert(p, p->to, node, fact, error) &&
+    return insert(p, p->to, node, fact, error) &&
            colo_protect_there(p, colo_command_disk_export(fact->target,
                                                           node), error);
 }

@@ -132,6 +132,7 @@ static bool remove_parts(ColoHost *host, const char *domain,
     /* There is no server on a primary, which is all that can go wrong. */
     colo_host_run(host, domain, colo_command("nbd-server-stop"), NULL);
     return colo_undo_run_all(&scene, undos, error) &&
+           colo_host_run(host, domain, colo_command_events(true), error) &&
            colo_host_run(host, domain,
                          colo_command_capability("x-colo", false), error);
 }

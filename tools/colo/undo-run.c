@@ -193,8 +193,8 @@ static bool remove_linked(ColoHost *host, const char *domain, char *object,
 static bool restore_parameters(ColoHost *host, const char *domain,
                                JsonNode *data, GError **error)
 {
-    JsonNode *migration = colo_json_at(data, "migration");
-    JsonNode *colo = colo_json_at(data, "colo");
+    JsonNode *migration = data ? colo_json_at(data, "migration") : NULL;
+    JsonNode *colo = data ? colo_json_at(data, "colo") : NULL;
 
     if (migration &&
         !colo_host_run(host, domain, colo_json_command(
@@ -274,14 +274,27 @@ static bool run_one(const ColoScene *scene, const ColoUndo *undo,
     }
 }
 
+/* It may have ended while it was looked at, and all in it with it. */
+static bool is_gone(const ColoScene *scene, const ColoUndo *undo)
+{
+    ColoHost *host = undo->at_peer ? scene->to : scene->from;
+    g_auto(ColoDomStatus) status = {};
+
+    return undo->kind >= COLO_UNDO_NODE && host &&
+           colo_host_status(host, scene->domain, &status, NULL) &&
+           (status.state == COLO_DOM_OFF || status.state == COLO_DOM_ABSENT);
+}
+
 bool colo_undo_run(const ColoScene *scene, const ColoUndo *undo,
                    GError **error)
 {
+    g_autoptr(GError) why = NULL;
     g_autofree char *what = NULL;
 
-    if (run_one(scene, undo, error)) {
+    if (run_one(scene, undo, &why) || is_gone(scene, undo)) {
         return true;
     }
+    g_propagate_error(error, g_steal_pointer(&why));
     what = colo_undo_text(undo);
     colo_error_what(error, "%s failed", what);
     return false;

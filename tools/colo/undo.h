@@ -13,6 +13,7 @@
 
 #include "json.h"
 
+/* Those from COLO_UNDO_NODE on are about what is in a QEMU. */
 typedef enum ColoUndoKind {
     COLO_UNDO_PAIR,         /* the metadata is @text, or gone if NULL */
     COLO_UNDO_AUTOSTART,    /* autostart is on */

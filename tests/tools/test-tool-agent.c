@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * colo agent on two model hosts: it takes over when the peer's process has
+ * died by itself and libvirt says so, and in no other case.
+ */
+#include <string.h>
+#include <glib/gstdio.h>
+#include "command.h"
+#include "error.h"
+#include "fake-host.h"
+#include "fake-qemu.h"
+
+enum { IDLE = 150 };
+
+static const ColoOptions protect = {
+    .domain = (char *)"vm", .from = (char *)"test:a", .to = (char *)"test:b",
+    .port = 49800, .interval_ms = -1, .timeout_s = -1, .quiet = true,
+};
+static const ColoOptions at_a = { .from = (char *)"test:a", .quiet = true };
+static const ColoOptions at_b = { .from = (char *)"test:b", .quiet = true };
+
+static void begin(FakeWorld *w)
+{
+    g_autoptr(JsonNode) result = NULL;
+    g_autoptr(GError) error = NULL;
+
+    fake_world_init(w, fake_domain_xml);
+    g_assert_true(colo_protect(&protect, &result, &error));
+    w->idle_left = IDLE;
+}
+
+/* Until nothing happens any more, which is the end of the connection. */
+static void run_agent(const ColoOptions *o)
+{
+    g_autoptr(JsonNode) result = NULL;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(colo_agent(o, &result, &error));
+    g_assert_cmpint(colo_error_exit(error), ==, COLO_EXIT_CONNECT);
+}
+
+static void post_lost(FakeWorld *w, unsigned host, const char *cause)
+{
+    g_autofree char *data = g_strdup_printf(
+        "{\"state\":\"lost\",\"cause\":\"%s\"}", cause);
+
+    fake_world_post(w, host, COLO_EVENT_MONITOR, "COLO_STATUS", data, false);
+}
+
+static void post_stopped(FakeWorld *w, unsigned host, bool is_crash)
+{
+    fake_world_post(w, host, COLO_EVENT_STOPPED, NULL, NULL, is_crash);
+}
+
+static void test_crash(void)
+{
+    unsigned order;
+
+    for (order = 0; order < 3; order++) {
+        FakeWorld w;
+
+        begin(&w);
+        fake_qemu_end(w.hosts[0], true);
+        if (order == 1) {
+            post_stopped(&w, 0, true);
+        }
+        post_lost(&w, 1, "peer-closed");
+        if (order == 0) {
+            post_stopped(&w, 0, true);
+        }
+        run_agent(&at_b);
+        g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+        g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
+        g_assert_true(w.hosts[1]->is_persistent);
+        fake_world_clear(&w);
+    }
+}
+
+/* It was lost before the agent began. */
+static void test_late(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    fake_qemu_end(w.hosts[0], true);
+    run_agent(&at_b);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    fake_world_clear(&w);
+}
+
+static void test_secondary_crash(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    fake_qemu_end(w.hosts[1], true);
+    post_lost(&w, 0, "peer-closed");
+    run_agent(&at_a);
+    g_assert_cmpstr(w.hosts[0]->phase, ==, "alone");
+    g_assert_false(g_hash_table_contains(w.hosts[0]->things,
+                                         "object colo-compare0"));
+    fake_world_clear(&w);
+}
+
+static void test_ended_on_purpose(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    fake_qemu_end(w.hosts[0], false);
+    post_lost(&w, 1, "peer-quit");
+    post_stopped(&w, 0, false);
+    run_agent(&at_b);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    fake_world_clear(&w);
+}
+
+/* Nobody told the secondary why; libvirt knows. */
+static void test_destroyed_behind_a_cut_link(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    w.hosts[0]->state = COLO_DOM_OFF;
+    w.hosts[1]->phase = "lost";
+    w.hosts[1]->cause = "peer-silent";
+    post_lost(&w, 1, "peer-silent");
+    post_stopped(&w, 0, false);
+    run_agent(&at_b);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    fake_world_clear(&w);
+}
+
+static void test_peer_lives(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    w.hosts[1]->phase = "lost";
+    w.hosts[1]->cause = "peer-silent";
+    post_lost(&w, 1, "peer-silent");
+    run_agent(&at_b);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    fake_world_clear(&w);
+}
+
+static ColoHost *open_b_only(const char *uri, GError **error)
+{
+    if (!g_strcmp0(uri, "test:b")) {
+        return fake_open(uri, error);
+    }
+    colo_error_set(error, COLO_EXIT_CONNECT, "no route to host");
+    return NULL;
+}
+
+/* Silence proves nothing. */
+static void test_host_out_of_reach(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    fake_qemu_end(w.hosts[0], true);
+    post_lost(&w, 1, "peer-closed");
+    colo_open = open_b_only;
+    run_agent(&at_b);
+    colo_open = fake_open;
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    fake_world_clear(&w);
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *directory = g_dir_make_tmp("colo-test-XXXXXX", NULL);
+    int result;
+
+    g_setenv("COLO_STATE_DIR", directory, TRUE);
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tool/agent/crash", test_crash);
+    g_test_add_func("/tool/agent/late", test_late);
+    g_test_add_func("/tool/agent/secondary-crash", test_secondary_crash);
+    g_test_add_func("/tool/agent/on-purpose", test_ended_on_purpose);
+    g_test_add_func("/tool/agent/cut-link", test_destroyed_behind_a_cut_link);
+    g_test_add_func("/tool/agent/peer-lives", test_peer_lives);
+    g_test_add_func("/tool/agent/no-host", test_host_out_of_reach);
+    result = g_test_run();
+    g_rmdir(directory);
+    return result;
+}
