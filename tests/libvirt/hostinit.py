@@ -23,8 +23,8 @@ from typing import List
 
 # What replaces what: the directory below DIRECTORY, and where it appears.
 PLACES = (("etc/libvirt", "/etc/libvirt"), ("etc/passwd", "/etc/passwd"),
-          ("etc/group", "/etc/group"), ("var", "/var"), ("run", "/run"),
-          ("opt", "/opt"))
+          ("etc/group", "/etc/group"), ("etc/hosts", "/etc/hosts"),
+          ("var", "/var"), ("run", "/run"), ("opt", "/opt"))
 
 # Of the device nodes a host needs few.  It has no KVM, which libvirt would
 # spend seconds on to find out that it is of no use to an emulated domain, and
@@ -95,6 +95,7 @@ def furnish(directory: str, build: str) -> None:
                  "var/cache/libvirt", "var/log/libvirt/qemu", "run/libvirt",
                  "etc/libvirt", "dev"):
         os.makedirs(os.path.join(directory, path), exist_ok=True)
+    os.chmod(os.path.join(directory, "var/tmp"), 0o1777)
     os.symlink("/run", os.path.join(directory, "var/run"))
     mount("--bind", build, os.path.join(directory, "opt/colo"))
     make_devices(directory)

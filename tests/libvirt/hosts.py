@@ -68,6 +68,11 @@ cgroup_controllers = []
 """
 
 
+ADDRESSES = {"a": "10.0.9.1", "b": "10.0.9.2"}      # on the private link
+HOSTS = "127.0.0.1 localhost\n" + "".join(
+    f"{address} host-{name}\n" for name, address in ADDRESSES.items())
+
+
 class VirshError(Exception):
     """virsh refused; the text is what it printed."""
 
@@ -84,11 +89,10 @@ def require() -> None:
 class Host:
     """One of the two; see the top of the file."""
 
-    def __init__(self, name: str, number: int, run_dir: str,
-                 log_dir: str) -> None:
+    def __init__(self, name: str, run_dir: str, log_dir: str) -> None:
         self.name = name
-        self.address = f"10.0.9.{number}"
-        self.uuid = str(uuid.UUID(int=(0xC010 << 112) + number))
+        self.address = ADDRESSES[name]
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"host-{name}"))
         self.directory = os.path.join(run_dir, name)
         self.log_path = os.path.join(log_dir, f"libvirtd-{name}.log")
         self._init: Optional["subprocess.Popen[bytes]"] = None
@@ -105,7 +109,7 @@ class Host:
     @property
     def tcp_uri(self) -> str:
         """Reaches the daemon from the other host, over the private link."""
-        return f"qemu+tcp://{self.address}/system"
+        return f"qemu+tcp://host-{self.name}/system"
 
     def path(self, inside: str) -> str:
         """Where a file of the host is for those outside."""
@@ -162,7 +166,8 @@ class Host:
 
     def start(self) -> None:
         """Make the host; its network cables and its daemon come later."""
-        os.makedirs(self.directory)
+        os.makedirs(os.path.join(self.directory, "etc"))
+        self._write("etc/hosts", HOSTS)
         self._init = procs.spawn(
             ["unshare", "--mount", "--net", "--uts", "--pid", "--fork",
              "--kill-child", "--mount-proc", "--", sys.executable,
@@ -284,8 +289,8 @@ class Hosts:
         self.net = context.net
         self._lans = lans
         self._log_dir = context.log_dir
-        self.a = Host("a", 1, context.run_dir, context.log_dir)
-        self.b = Host("b", 2, context.run_dir, context.log_dir)
+        self.a = Host("a", context.run_dir, context.log_dir)
+        self.b = Host("b", context.run_dir, context.log_dir)
         self.both: Tuple[Host, Host] = (self.a, self.b)
         context.at_end(self.stop)
 

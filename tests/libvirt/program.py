@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The program `colo` as its users run it, and what it says.
 
-It runs outside of both hosts, as on the desk of a person who manages them,
-and reaches their daemons by URI.  Every call goes to the log of the case with
-its output and its exit status.
+It runs outside of both hosts, as on the desk of a person who manages them, and
+reaches their daemons by URI; or on one of them.  Every call goes to the log of
+the case with its output and its exit status.
 
 COLO_PROGRAM in the environment names another one than that of build/core,
 which is built on first use.
@@ -77,11 +77,16 @@ class Program:
 
     # -- calls -----------------------------------------------------------
 
-    def call(self, *words: str, code: Optional[int] = DONE) -> Answer:
-        """Run it to its end; code: the expected exit status, None: any."""
+    def call(self, *words: str, code: Optional[int] = DONE,
+             on: Optional[Host] = None) -> Answer:
+        """Run it to its end; code: the expected exit status, None: any.
+
+        on: the host on which it runs, as for those who log in there.
+        """
         start_s = time.monotonic()
+        argv = [self._path, *words]
         done = subprocess.run(
-            [self._path, *words], stdin=subprocess.DEVNULL,
+            on.enter_argv(argv) if on else argv, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             check=False, env=self._env, timeout=CALL_LIMIT_S,
             preexec_fn=procs.die_with_parent)

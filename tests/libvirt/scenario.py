@@ -14,6 +14,7 @@ from program import Program
 
 EXCHANGES = 20
 INTERVAL_MS = "200"
+GAP_LIMIT_MS = 20000        # not a figure to be reached: a sign of a hang
 
 
 def database_domain(context: Context, **settings: Any) -> Plain:
@@ -35,15 +36,16 @@ def program(context: Context, hosts: Hosts) -> Program:
     return Program(context, hosts)
 
 
-def went_on(context: Context, client: Client, limit_ms: float) -> float:
-    """The client went on, and waited no longer than that since the mark."""
+def went_on(context: Context, client: Client) -> None:
+    """The client went on, and nothing took for ever since the mark."""
     client.wait_progress(EXCHANGES)
-    gap_ms = longest_gap_ms(client.check())
-    context.step(f"longest gap {gap_ms:.0f} ms")
-    check(gap_ms < limit_ms, f"the client waited {gap_ms:.0f} ms, limit "
-                             f"{limit_ms:.0f} ms")
+    report = client.check()
+    gap_ms = longest_gap_ms(report)
+    context.step("longest gaps: " + ", ".join(
+        f"{name} {figures['gap-ms']:.0f} ms"
+        for name, figures in report.items()))
+    check(gap_ms < GAP_LIMIT_MS, f"the client waited {gap_ms:.0f} ms")
     client.mark()
-    return gap_ms
 
 
 def fail_over(context: Context, colo: Program, source: Host, target: Host,

@@ -39,7 +39,7 @@ def agent_takeover(context: Context) -> None:
     client.wait_progress(EXCHANGES)
     client.mark()
     take_over(colo, hosts.a, hosts.b)
-    went_on(context, client, 15000)
+    went_on(context, client)
     client.verify()
 
 

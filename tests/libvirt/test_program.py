@@ -25,20 +25,20 @@ def story(context: Context) -> None:
     client.wait_progress(EXCHANGES)
     client.mark()
     colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
-    went_on(context, client, 5000)
+    went_on(context, client)
     check(colo.status("plain", hosts.a)["protected"], "not protected")
     colo.wait_checkpoints("plain", hosts.a, STORY_CHECKPOINTS)
     colo.call("checkpoint", "plain", "-c", hosts.a.uri)
     client.mark()
     fail_over(context, colo, hosts.a, hosts.b)
-    went_on(context, client, 15000)
+    went_on(context, client)
     context.step("protect in the other direction")
     colo.protect("plain", hosts.b, hosts.a, "--interval", INTERVAL_MS)
-    went_on(context, client, 5000)
+    went_on(context, client)
     colo.wait_checkpoints("plain", hosts.b, 5)
     context.step("move the guest back")
     colo.call("failover", "plain", "-c", hosts.b.uri, "--planned")
-    went_on(context, client, 15000)
+    went_on(context, client)
     check_equal(Domain(hosts.a, "plain").state(), "running", "the guest on A")
     check("running" not in hosts.b.virsh("list", "--all"), "two guests")
     colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
@@ -79,9 +79,9 @@ def shape(name: str, words: str, work: str, slow: bool = False,
         client.mark()
         colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
         colo.wait_checkpoints("plain", hosts.a, 5)
-        went_on(context, client, 5000)
+        went_on(context, client)
         fail_over(context, colo, hosts.a, hosts.b)
-        went_on(context, client, 15000)
+        went_on(context, client)
         report = end_load(context, client)
         hosts.b.virsh("destroy", "plain")
         look_into(context, spec, hosts.b, report)
@@ -105,6 +105,26 @@ shape("e1000e", "q35 with a card of another kind", "kv,database:vda",
       slow=True, machine="q35", nics=[Nic(model="e1000e")])
 
 
+@case(timeout_s=300, reference=False)
+def program_on_host(context: Context) -> None:
+    """Run on the hosts themselves, over TCP, with no address given."""
+    hosts = Hosts(context).start()
+    colo = program(context, hosts)
+    boot(hosts, Plain(), persistent=True)
+    client = context.client("kv,durable")
+    colo.call("protect", "plain", "--to", hosts.b.tcp_uri, "--interval",
+              INTERVAL_MS, on=hosts.a)
+    for host in hosts.both:
+        said = colo.call("status", "plain", on=host).said
+        check("plain: Protected" in said, said)
+    colo.call("failover", "plain", "--planned", on=hosts.b)
+    colo.call("protect", "plain", "--to", hosts.a.tcp_uri, on=hosts.b)
+    went_on(context, client)
+    client.verify()
+    colo.call("unprotect", "plain", on=hosts.b)
+    check_equal(colo.call("repair", on=hosts.b).code, 0, "nothing to repair")
+
+
 @case(timeout_s=240, reference=False)
 def program_xml(context: Context) -> None:
     """`colo xml` writes domains that libvirt takes, for both roles."""
@@ -117,5 +137,6 @@ def program_xml(context: Context) -> None:
                          hosts.a.uri).said
         check_equal(objections(text), "", f"the {role}'s XML")
         found.append(text)
-    check("-incoming" in found[1] and "-incoming" not in found[0],
+    word = "colo-prepare-secondary"
+    check(word in found[1] and word not in found[0],
           "the roles are mixed up")

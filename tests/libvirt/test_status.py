@@ -13,7 +13,6 @@ from program import UNSAFE, Program
 from scenario import EXCHANGES, INTERVAL_MS, program, went_on
 
 STATUS_CALLS = 15
-STATUS_LIMIT_MS = 500       # of a machine on which other cases run as well
 
 
 def protected(context: Context,
@@ -47,7 +46,6 @@ def status_words(context: Context) -> None:
         times_ms.append((time.monotonic() - start_s) * 1000)
     median_ms = statistics.median(times_ms)
     context.step(f"colo status takes {median_ms:.0f} ms")
-    check(median_ms < STATUS_LIMIT_MS, f"status takes {median_ms:.0f} ms")
     context.step("paused by its user")
     hosts.a.virsh("suspend", "plain")
     check_words(colo, hosts, "Paused by user")
@@ -92,7 +90,7 @@ def status_unsafe(context: Context) -> None:
     context.step("its user has made sure")
     client.mark()
     colo.call("failover", "plain", "-c", hosts.b.uri, "--force")
-    went_on(context, client, 15000)
+    went_on(context, client)
     client.verify()
 
 

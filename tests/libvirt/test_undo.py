@@ -70,7 +70,7 @@ def stopped_at(name: str, words: str,
         colo.finish(process, INTERRUPTED, signal.SIGINT)
         check_unchanged(before, domain)
         nothing_left(hosts)
-        went_on(context, client, 5000)
+        went_on(context, client)
         check_equal(colo.status("plain", hosts.a)["word"],
                     "Never protected", "status")
         client.verify()
@@ -92,7 +92,7 @@ def undo_repair(context: Context) -> None:
     process = start_protect(hosts, colo)
     wait_disk_copy(domain)
     colo.finish(process, -signal.SIGKILL, signal.SIGKILL)
-    went_on(context, client, 5000)
+    went_on(context, client)
     colo.call("repair", "plain", "-c", hosts.a.uri)
     check_unchanged(before, domain)
     nothing_left(hosts)
@@ -122,7 +122,7 @@ def undo_lost_host(context: Context) -> None:
     check(process.returncode in (FAILED, HALF_DONE),
           f"exit status {process.returncode}")
     check_unchanged(before, domain)
-    went_on(context, client, 15000)
+    went_on(context, client)
     client.verify()
 
 
@@ -137,7 +137,7 @@ def undo_lost_peer(context: Context) -> None:
     colo.finish(process, FAILED)
     check_unchanged(before, domain)
     nothing_left(hosts)
-    went_on(context, client, 15000)
+    went_on(context, client)
     context.step("nothing keeps it from being protected now")
     check_equal(colo.protect("plain", hosts.a, hosts.b).code, DONE, "status")
     client.verify()
