@@ -187,10 +187,12 @@ class Host:
 
     def start_daemon(self) -> None:
         """Start libvirt's daemon; `wait_daemon` says when it answers."""
+        # It looks for qemu-img, which lies beside the emulator.
+        path = f"{os.environ['PATH']}:{os.path.dirname(EMULATOR)}"
         with open(self.log_path, "ab") as log:
             self._daemon = self.spawn(
                 ["libvirtd", "--listen"], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log)
+                stdout=log, stderr=log, env={**os.environ, "PATH": path})
 
     def wait_daemon(self) -> None:
         """Until the daemon answers."""

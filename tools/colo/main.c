@@ -82,8 +82,7 @@ static JsonNode *error_json(const GError *error)
 static void print_json(JsonNode *result, const GError *error)
 {
     g_autoptr(JsonNode) node = result ? json_node_ref(result)
-                               : error ? error_json(error)
-                                       : colo_json(NULL, NULL);
+                                      : error_json(error);
     g_autofree char *text = NULL;
 
     if (result && error && JSON_NODE_HOLDS_OBJECT(node)) {
@@ -116,7 +115,7 @@ static int run(ColoCommandId id, char **argv)
         colo_host_setup(colo_cancel_setup());
         commands[id](&options, &result, &error);
     }
-    if (options.json) {
+    if (options.json && (result || error)) {
         print_json(result, error);
     }
     if (error) {

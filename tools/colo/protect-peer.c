@@ -44,10 +44,14 @@ static bool make_images(ColoProtect *p, GError **error)
 
     for (i = 0; i < p->facts->disks->len; i++) {
         const ColoDiskFact *fact = g_ptr_array_index(p->facts->disks, i);
+        const ColoDisk *disk = colo_domain_disk(p->facts->domain,
+                                                fact->target);
 
         if (!make_image(p, fact, error)) {
             colo_error_what(error, "The image of disk %s cannot be made on "
-                            "the other host", fact->target);
+                            "the other host%s", fact->target,
+                            strcmp(disk->format, "raw")
+                            ? ", which needs qemu-img for it" : "");
             return false;
         }
     }
