@@ -66,6 +66,26 @@ void qmp_colo_disk_insert(const char *node, const char *node_name,
     }
 }
 
+/* It only hands requests on: no pair, no copy, nothing left to merge. */
+static bool GRAPH_RDLOCK is_idle(BlockDriverState *bs)
+{
+    BDRVReplicationState *s = replication_find(bs->node_name, NULL);
+
+    return s && s->role == REPLICATION_ROLE_NONE && !s->target &&
+           s->buffer && !colo_buffer_is_active(s->buffer) &&
+           bdrv_is_root_node(bs);
+}
+
+bool colo_disk_is_root(BlockDriverState *bs)
+{
+    BdrvChild *c = QLIST_FIRST(&bs->parents);
+
+    GLOBAL_STATE_CODE();
+    return bdrv_is_root_node(bs) ||
+           (c && !QLIST_NEXT(c, next_parent) && c->klass->parent_is_bds &&
+            is_idle(c->opaque));
+}
+
 void qmp_colo_disk_remove(const char *node, Error **errp)
 {
     BDRVReplicationState *s = replication_find(node, errp);

@@ -11,6 +11,7 @@
 #ifndef BLOCK_COLO_H
 #define BLOCK_COLO_H
 
+#include "block/graph-lock.h"
 #include "qemu/queue.h"
 #include "qapi/qapi-types-colo-disk.h"
 
@@ -70,6 +71,13 @@ void colo_disks_on_failed(void (*fn)(void));
  * disk of a secondary (block/colo-ingress.c), else @bs. Main thread.
  */
 BlockDriverState *colo_ingress_above(BlockDriverState *bs);
+
+/*
+ * @bs is a root node, or used by nothing but a replication node that is one
+ * and that has nothing to do: commands that work on disks from the root on may
+ * take it for the root. Main thread.
+ */
+bool GRAPH_RDLOCK colo_disk_is_root(BlockDriverState *bs);
 
 /* ----------------------------------------------- driven by the session */
 

@@ -139,6 +139,15 @@ def disk_removed_from_survivor(context: Context) -> None:
     for step in ("begin", "cut", "enter", "take-over"):
         qmp.cmd("x-colo-disk-step", {"step": step})
     procs.wait_until(is_merged, 10, "the merge")
+    context.step("a job takes the node below for the root")
+    qmp.cmd("blockdev-add", {"driver": "null-co", "node-name": "null0",
+                             "size": MIB, "read-zeroes": True})
+    mark = qmp.mark()
+    qmp.cmd("blockdev-backup", {"job-id": "job0", "device": "parent0",
+                                "target": "null0", "sync": "full"})
+    check_equal(qmp.wait_event("BLOCK_JOB_COMPLETED", since=mark)["data"]
+                .get("error"), None, "the job's error")
+    qmp.cmd("blockdev-del", {"node-name": "null0"})
     qmp.cmd("colo-disk-remove", {"node": "disk0"})
     check_equal(node_of_device(), "parent0", "below the device")
     check_equal([node["node-name"] for node in
