@@ -76,7 +76,8 @@ def resync(context: Context) -> Figures:
     """Lose the secondary, change a little, take it back."""
     pair = context.protected_pair(config=diskload.config(
         context, "symmetric", disk_options=Options(
-            size_mib=RESYNC_DISK_MIB, relayed=True)))
+            size_mib=RESYNC_DISK_MIB, filesystem=True, relayed=True)))
+    pair.wait_checkpoints(2)        # the first one names what both know
     end_side(pair, "secondary")
     calm = context.client("")
     calm.volume(f"WRITE vda sequential 1 {RESYNC_CHANGED_MIB}")
