@@ -42,16 +42,19 @@ static bool begin(Error **errp)
 static bool capture(uint64_t epoch, Error **errp)
 {
     ColoSession *s = &colo_session;
+    int64_t t;
 
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->view.cuts_begun++;
     }
     colo_need_bql();
     colo_net_cut(epoch);
+    t = colo_now_us();
     if (!colo_disks_check(errp) || colo_fault("p-capture")) {
         return false;
     }
     colo_disks_cut(epoch, s->disks_durable);
+    colo_stats_note(&s->stats, COLO_PHASE_CUT_DISKS, epoch, t);
     global_state_store();
     if (!colo_device_save(s->device, errp)) {
         return false;
@@ -135,6 +138,14 @@ static void pause_over(uint64_t epoch)
     }
 }
 
+static void enter_disks(uint64_t epoch)
+{
+    int64_t t = colo_now_us();
+
+    colo_disks_enter(epoch);
+    colo_stats_note(&colo_session.stats, COLO_PHASE_ENTER_DISKS, epoch, t);
+}
+
 static void execute_net(const ColoAction *a)
 {
     colo_need_bql();
@@ -145,7 +156,7 @@ static void execute_net(const ColoAction *a)
     } else {
         colo_fault("p-before-release");
         colo_net_release(a->epoch);
-        colo_disks_enter(a->epoch);
+        enter_disks(a->epoch);
         phase_us = colo_stats_note(&colo_session.stats, COLO_PHASE_RELEASE,
                                    a->epoch, phase_us);
         colo_fault("p-released");

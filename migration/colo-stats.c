@@ -26,7 +26,9 @@ const char *colo_phase_name(ColoPhase phase)
         [COLO_PHASE_APPLY_RESET] = "apply-reset",
         [COLO_PHASE_APPLY_PAGES] = "apply-pages",
         [COLO_PHASE_APPLY_DEVICES] = "apply-devices",
-        [COLO_PHASE_APPLY_DISKS] = "apply-disks",
+        [COLO_PHASE_APPLY_NICS] = "apply-nics",
+        [COLO_PHASE_CUT_DISKS] = "cut-disks",
+        [COLO_PHASE_ENTER_DISKS] = "enter-disks",
     };
 
     return names[phase];

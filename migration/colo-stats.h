@@ -26,7 +26,9 @@ typedef enum ColoPhase {
     COLO_PHASE_APPLY_RESET,    /* S: part of apply: devices as new */
     COLO_PHASE_APPLY_PAGES,    /* S: part of apply: pages */
     COLO_PHASE_APPLY_DEVICES,  /* S: part of apply: devices loaded */
-    COLO_PHASE_APPLY_DISKS,    /* S: part of apply: disks and NICs */
+    COLO_PHASE_APPLY_NICS,     /* S: part of apply: the NICs' new epoch */
+    COLO_PHASE_CUT_DISKS,      /* both: the disks' cut, P: in the pause */
+    COLO_PHASE_ENTER_DISKS,    /* both: the disks' new epoch, in the pause */
     COLO_PHASE__MAX
 } ColoPhase;
 

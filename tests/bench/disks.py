@@ -12,7 +12,7 @@ resync: how much is copied when a secondary returns to a large disk of which
 
 from typing import Any, Dict, List, Tuple
 
-from colo import diskload
+from colo import diskload, status
 from colo.case import Context
 from colo.disk import Options
 from colo.disk_symmetric import SymmetricDisk
@@ -57,7 +57,7 @@ def writes(context: Context, kind: str) -> Figures:
     pair.protect(120)
     samples = measure.Sampler(pair).collect(PAUSES_COUNT)
     measure.summarize(samples, "idle", out)
-    out["idle-disk-us"] = _disk_part(out.pop("idle-phases-us", {}))
+    out["idle-disk-us"] = _disk_part(pair, out.pop("idle-phases-us", {}))
     pair.set_delay_ms(LOAD_DELAY_MS)
     measure_writes(context, "protected", out)
     end_side(pair, "secondary")
@@ -68,8 +68,12 @@ def writes(context: Context, kind: str) -> Figures:
     return out
 
 
-def _disk_part(phases: Dict[str, float]) -> float:
-    return sum(us for name, us in phases.items() if "disk" in name)
+def _disk_part(pair: Pair, phases: Dict[str, float]) -> float:
+    """The primary's medians, and the secondary's means of as many."""
+    there = {t["name"]: t["mean-us"]
+             for t in status.query(pair.secondary())["timings"]}
+    return sum(us for side in (phases, there) for name, us in side.items()
+               if name.endswith("-disks"))
 
 
 def resync(context: Context) -> Figures:
