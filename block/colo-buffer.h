@@ -67,6 +67,8 @@ void colo_buffer_drained_end(ColoBuffer *b);
  * as a pair or a takeover changes that. From its .bdrv_child_perm.
  */
 void colo_buffer_perm(ColoBuffer *b, uint64_t *perm, uint64_t *shared);
+/* A node through which a peer came that is gone. Main thread. */
+bool GRAPH_RDLOCK colo_ingress_is_unused(BlockDriverState *bs);
 /*
  * Whether a survivor keeps all others from writing to the parent; returns what
  * was so before. Takes effect when permissions are refreshed next, which the

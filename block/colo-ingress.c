@@ -262,6 +262,12 @@ bool colo_ingress_insert(ColoBuffer *b, Error **errp)
     return true;
 }
 
+bool colo_ingress_is_unused(BlockDriverState *bs)
+{
+    GLOBAL_STATE_CODE();
+    return bs->drv == &colo_ingress && QLIST_EMPTY(&bs->parents);
+}
+
 void colo_ingress_remove(ColoBuffer *b)
 {
     Error *err = NULL;

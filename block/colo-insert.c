@@ -78,12 +78,25 @@ static bool GRAPH_RDLOCK is_idle(BlockDriverState *bs)
 
 bool colo_disk_is_root(BlockDriverState *bs)
 {
-    BdrvChild *c = QLIST_FIRST(&bs->parents);
+    unsigned idle_count = 0;
+    BdrvChild *c;
 
     GLOBAL_STATE_CODE();
-    return bdrv_is_root_node(bs) ||
-           (c && !QLIST_NEXT(c, next_parent) && c->klass->parent_is_bds &&
-            is_idle(c->opaque));
+    if (bdrv_is_root_node(bs)) {
+        return true;
+    }
+    QLIST_FOREACH(c, &bs->parents, next_parent) {
+        if (!c->klass->parent_is_bds) {
+            return false;
+        }
+        if (!colo_ingress_is_unused(c->opaque)) {
+            if (!is_idle(c->opaque)) {
+                return false;
+            }
+            idle_count++;
+        }
+    }
+    return idle_count == 1;
 }
 
 void qmp_colo_disk_remove(const char *node, Error **errp)
