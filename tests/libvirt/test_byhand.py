@@ -95,7 +95,7 @@ def check_refused(context: Context, host: Host, other: Host, line: str,
                           f"'{said}', not '{reason}'")
 
 
-@case(timeout_s=240, reference=False)
+@case(timeout_s=240, reference=False, slow=True)
 def hand_actions(context: Context) -> None:
     """What users do with a protected domain: honoured, or refused."""
     hosts, primary, secondary = protected(context)

@@ -16,7 +16,7 @@ from scenario import (EXCHANGES, INTERVAL_MS, check_unchanged, everything,
                       program, went_on)
 
 # Copying takes long enough to be interrupted: 64 MiB and more at this rate.
-SLOW = ("--speed", "4M", "--interval", INTERVAL_MS)
+SLOW = ("--speed", "16M", "--interval", INTERVAL_MS)
 
 
 def prepared(context: Context) -> Tuple[Hosts, Program, Domain, Client]:
