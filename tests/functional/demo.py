@@ -20,11 +20,17 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from colo import netns, private, status, traffic, vm  # noqa: E402
 from colo.case import Context  # noqa: E402
-from colo.pair import Pair  # noqa: E402
+from colo.disk_symmetric import SymmetricDisk  # noqa: E402
+from colo.pair import DiskOptions, Pair  # noqa: E402
 
 RESULTS = os.path.join(vm.TOP, "build", "results", "demo")
 CHECKPOINTS_COUNT = 10
 DELAY_MS = 300
+DISK_MIB = 256
+# The log of the guest's store: see tests/guest/src/kvlog.c.
+LOG_BYTES = DISK_MIB << 19
+SECTOR_BYTES = 512
+RECORD_MAGIC = b"COLR"
 
 
 class Voice:
@@ -58,9 +64,12 @@ class Voice:
 
 def start(context: Context, voice: Voice) -> Pair:
     """Both sides and the guest."""
-    pair = context.pair(delay_ms=DELAY_MS)
-    voice.say("Two QEMU processes stand for two hosts. The primary boots a "
-              "Linux guest; the secondary waits.")
+    pair = context.pair(delay_ms=DELAY_MS, disk="symmetric",
+                        disk_options=DiskOptions(size_mib=DISK_MIB,
+                                                 sync="full"))
+    voice.say("Two QEMU processes stand for two hosts, each with a disk of "
+              "its own. The primary boots a Linux")
+    voice.detail("guest; the secondary waits.")
     pair.start()
     voice.detail(f"primary process {pair.p.pid}, secondary process "
                  f"{pair.secondary().pid}, guest at {netns.GUEST_IP}")
@@ -71,12 +80,13 @@ def start(context: Context, voice: Voice) -> Pair:
 
 def start_client(context: Context, voice: Voice) -> traffic.Client:
     """A client that writes and checks."""
-    client = context.client()
+    client = context.client("durable,echo")
     client.wait_progress(50)
     voice.say("A client connects. It writes to the guest's key-value store, "
               "over one TCP connection, and")
-    voice.detail("remembers every write the guest acknowledged; a second "
-                 "connection checks an echo.")
+    voice.detail("remembers every write the guest acknowledged, each of them "
+                 "on the disk by then; a second")
+    voice.detail("connection checks an echo.")
     return client
 
 
@@ -116,15 +126,39 @@ def disaster(pair: Pair, client: traffic.Client, voice: Voice) -> float:
     return took_ms
 
 
+def copied_kib(pair: Pair) -> int:
+    """What the copy of the disk had to move."""
+    assert isinstance(pair.disk, SymmetricDisk)
+    forward = pair.disk.entry(pair.p.qmp)["forward"]
+    return int(forward["copied"]) >> 10
+
+
+def check_disk(pair: Pair, revision: int) -> None:
+    """Every write has its record in the image that the survivor has."""
+    assert isinstance(pair.disk, SymmetricDisk)
+    pair.disk.settle(pair.secondary().qmp)
+    with open(pair.disk.image("secondary"), "rb") as file:
+        records = file.read(LOG_BYTES)
+    found = {int.from_bytes(records[at + 16:at + 24], "little")
+             for at in range(0, len(records), SECTOR_BYTES)
+             if records.startswith(RECORD_MAGIC, at)}
+    missing = set(range(1, revision + 1)) - found
+    if missing:
+        raise RuntimeError(f"{len(missing)} writes are not on the disk, the "
+                           f"first is {min(missing)}")
+
+
 def run(context: Context, voice: Voice) -> None:
     """The whole story."""
     pair = start(context, voice)
     client = start_client(context, voice)
     identity = client.control("INFO").split("boot_id=")[1].split()[0]
-    voice.say("Protection begins: the memory of the running guest is copied, "
-              "then both guests run side by side.")
+    voice.say("Protection begins: disk and memory of the running guest are "
+              "copied, then both guests run")
+    voice.detail("side by side.")
     pair.protect()
-    voice.good("both sides report: protected")
+    voice.good(f"both sides report: protected ({copied_kib(pair)} KiB of the "
+               f"disk held data; all {DISK_MIB} MiB are in sync)")
     client.wait_progress(50)
     voice.say(f"Every {DELAY_MS} ms the secondary is brought to the "
               "primary's exact state (a checkpoint):")
@@ -139,10 +173,13 @@ def run(context: Context, voice: Voice) -> None:
     if client.control("INFO").split("boot_id=")[1].split()[0] != identity:
         raise RuntimeError("the guest is not the one that was protected")
     voice.good("the guest is the same one: same boot id, it never restarted")
-    client.verify()
+    report = client.verify()
+    client.close()
+    check_disk(pair, report["durable"]["revision"])
     voice.good("both TCP connections are the ones opened before the kill")
-    voice.good(f"no acknowledged write is lost: all {after['kv']['revision']}"
-               " are there")
+    voice.good(f"no acknowledged write is lost: all "
+               f"{report['durable']['revision']} are there, in memory and on "
+               "the survivor's disk")
     voice.good(f"longest wait for an answer: {gap_ms:.0f} ms across the "
                f"kill; {traffic.longest_gap_ms(before):.0f} ms before it")
 

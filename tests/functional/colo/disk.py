@@ -32,6 +32,7 @@ class Options:
     # Of the symmetric form only:
     format: str = "raw"         # or qcow2
     count: int = 1              # disks
+    sync: str = "none"          # at first: both images are equal; or full
     buffer_limit_mib: int = 0   # 0: QEMU's default
     relayed: bool = False       # a relay before the secondary's server
     extra: Dict[str, str] = dataclasses.field(default_factory=dict)

@@ -141,9 +141,9 @@ class SymmetricDisk(NoDisk):
         return self._relays[0]
 
     def _how(self, secondary: QMPClient, index: int) -> Dict[str, Any]:
-        """Equal images need no copy; a side that returns needs little."""
+        """What the first secondary needs; a side that returns needs little."""
         if self._generation == 1:
-            return {"sync": "none"}
+            return {"sync": self._options.sync}
         return {"sync": "incremental", "base": self.state(secondary, index)}
 
     @staticmethod
