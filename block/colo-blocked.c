@@ -31,7 +31,22 @@ static void GRAPH_RDLOCK add_with_parents(GPtrArray *nodes,
     }
 }
 
-ColoBlocked *colo_blocked_new(BlockDriverState *bs, Error *reason)
+static void GRAPH_RDLOCK add_with_children(GPtrArray *nodes,
+                                           BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    if (g_ptr_array_find(nodes, bs, NULL)) {
+        return;
+    }
+    g_ptr_array_add(nodes, bs);
+    QLIST_FOREACH(c, &bs->children, next) {
+        add_with_children(nodes, c->bs);
+    }
+}
+
+ColoBlocked *colo_blocked_new(BlockDriverState *bs, BlockDriverState *copy,
+                              Error *reason)
 {
     ColoBlocked *blocked = g_new0(ColoBlocked, 1);
     guint i;
@@ -41,6 +56,9 @@ ColoBlocked *colo_blocked_new(BlockDriverState *bs, Error *reason)
     blocked->nodes = g_ptr_array_new();
     bdrv_graph_rdlock_main_loop();
     add_with_parents(blocked->nodes, bs);
+    if (copy) {
+        add_with_children(blocked->nodes, copy);
+    }
     bdrv_graph_rdunlock_main_loop();
     for (i = 0; i < blocked->nodes->len; i++) {
         BlockDriverState *node = g_ptr_array_index(blocked->nodes, i);

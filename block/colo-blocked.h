@@ -4,7 +4,8 @@
  *
  * What is checked against blockers would pull the disk from under the guest,
  * or lay something between, on this side only. So the disk and every node
- * above it is blocked, and stays there as long. Main thread.
+ * above it is blocked, and stays there as long; likewise the way to the copy,
+ * down to its end. Main thread.
  */
 #ifndef BLOCK_COLO_BLOCKED_H
 #define BLOCK_COLO_BLOCKED_H
@@ -13,8 +14,12 @@
 
 typedef struct ColoBlocked ColoBlocked;
 
-/* @reason is what the user is told; taken. */
-ColoBlocked *colo_blocked_new(BlockDriverState *bs, Error *reason);
+/*
+ * @bs is the disk, @copy where its copy is written to, or NULL. @reason is
+ * what the user is told; taken.
+ */
+ColoBlocked *colo_blocked_new(BlockDriverState *bs, BlockDriverState *copy,
+                              Error *reason);
 /* All is allowed again. NULL is ignored. May delete the nodes. */
 void colo_blocked_free(ColoBlocked *blocked);
 

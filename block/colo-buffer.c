@@ -167,7 +167,7 @@ static void block_operations(ColoBuffer *b)
 
     error_setg(&reason, "disk '%s' is replicated; end the protection of the "
                "guest first", b->bs->node_name);
-    b->blocked = colo_blocked_new(b->parent->bs, reason);
+    b->blocked = colo_blocked_new(b->parent->bs, NULL, reason);
 }
 
 static void unblock_operations(ColoBuffer *b)

@@ -70,7 +70,10 @@ typedef struct BDRVReplicationState {
     int64_t flushed_ms;        /* when the last such flush began */
     BlockJob *job;             /* the resync; NULL: none */
     Stat64 copied_bytes;       /* by the last one */
-    ColoBlocked *blocked;      /* while there is a target */
+    ColoBlocked *blocked;      /* while there is a target, or a pair */
+    BlockDriverState *above;   /* a forwarder's neighbours when the pair began;
+                                * only to be compared */
+    BlockDriverState *below;
     char *error;               /* what ended it, for query-colo */
 } BDRVReplicationState;
 
@@ -119,6 +122,7 @@ replication_primary_flush_co(BDRVReplicationState *s);
 
 /* As in block/colo.h. */
 bool replication_primary_begin(BDRVReplicationState *s, Error **errp);
+bool replication_primary_check(BDRVReplicationState *s, Error **errp);
 void replication_primary_enter(BDRVReplicationState *s);
 bool replication_primary_is_durable(BDRVReplicationState *s);
 /*

@@ -187,8 +187,58 @@ bool replication_primary_is_durable(BDRVReplicationState *s)
 
 /* ------------------------------------------------------------ begin, end */
 
+/* The quorum, if there is one. */
+static BlockDriverState *find_above(BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    QLIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->parent_is_bds) {
+            return c->opaque;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Scripts take a forwarder away before they say that its peer is lost, so
+ * only what lies above it may be blocked. See also is_in_place().
+ */
+static void block_above(BDRVReplicationState *s)
+{
+    Error *reason = NULL;
+
+    s->above = find_above(s->bs);
+    s->below = s->bs->file->bs;
+    if (s->above) {
+        error_setg(&reason, "disk '%s' is replicated; end the protection of "
+                   "the guest first", s->above->node_name);
+        s->blocked = colo_blocked_new(s->above, NULL, reason);
+    }
+}
+
+/* Does a forwarder still get what the guest writes, and send it there? */
+static bool is_in_place(BDRVReplicationState *s, Error **errp)
+{
+    if (s->is_forwarder &&
+        (find_above(s->bs) != s->above || s->bs->file->bs != s->below)) {
+        error_setg(errp, "Node '%s' was moved to another place while it "
+                   "replicated a disk: the secondary lacks what the guest "
+                   "wrote since", s->bs->node_name);
+        return false;
+    }
+    return true;
+}
+
+bool replication_primary_check(BDRVReplicationState *s, Error **errp)
+{
+    return colo_forward_check(s->forward, errp) && is_in_place(s, errp);
+}
+
 static void begin_forwarder(BDRVReplicationState *s)
 {
+    block_above(s);
     bdrv_drained_begin(s->bs);
     s->forward = colo_forward_new(s->bs->file, s->limit_ms);
     s->role = REPLICATION_ROLE_PRIMARY;
@@ -248,7 +298,7 @@ void replication_primary_end(BDRVReplicationState *s, bool survivor)
 {
     Error *err = NULL;
 
-    if (!colo_forward_check(s->forward, &err)) {
+    if (!replication_primary_check(s, &err)) {
         replication_set_error(s, err);
     }
     s->role = REPLICATION_ROLE_NONE;
@@ -256,6 +306,7 @@ void replication_primary_end(BDRVReplicationState *s, bool survivor)
         bdrv_drained_begin(s->bs);
         g_clear_pointer(&s->forward, colo_forward_free);
         bdrv_drained_end(s->bs);
+        colo_blocked_free(g_steal_pointer(&s->blocked));
     } else if (survivor) {
         replication_detach(s);
     }
@@ -270,7 +321,7 @@ static void block_operations(BDRVReplicationState *s)
     error_setg(&reason, "disk '%s' has a copy at a secondary; end the "
                "protection of the guest, or use colo-disk-detach",
                s->bs->node_name);
-    s->blocked = colo_blocked_new(s->parent->bs, reason);
+    s->blocked = colo_blocked_new(s->parent->bs, s->target->bs, reason);
 }
 
 static BdrvChild *attach_child(BDRVReplicationState *s,
@@ -286,6 +337,26 @@ static BdrvChild *attach_child(BDRVReplicationState *s,
     return child;
 }
 
+/* With a target, nobody else may write to the disk. */
+static bool refresh_perm(BDRVReplicationState *s, Error **errp)
+{
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    return bdrv_child_refresh_perms(s->bs, s->parent, errp) >= 0;
+}
+
+static void detach_child(BDRVReplicationState *s)
+{
+    bdrv_drained_begin(s->bs);
+    g_clear_pointer(&s->forward, colo_forward_free);
+    s->in_sync = false;
+    bdrv_graph_wrlock();
+    bdrv_unref_child(s->bs, s->target);
+    s->target = NULL;
+    bdrv_graph_wrunlock();
+    refresh_perm(s, NULL);
+    bdrv_drained_end(s->bs);
+}
+
 bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
                         Error **errp)
 {
@@ -299,6 +370,9 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
     }
     bdrv_drained_begin(s->bs);
     s->target = attach_child(s, target, errp);
+    if (s->target && !refresh_perm(s, errp)) {
+        detach_child(s);
+    }
     if (s->target) {
         s->forward = colo_forward_new(s->target, s->limit_ms);
         s->in_sync = false;
@@ -306,18 +380,6 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
     }
     bdrv_drained_end(s->bs);
     return s->target;
-}
-
-static void detach_child(BDRVReplicationState *s)
-{
-    bdrv_drained_begin(s->bs);
-    g_clear_pointer(&s->forward, colo_forward_free);
-    s->in_sync = false;
-    bdrv_graph_wrlock();
-    bdrv_unref_child(s->bs, s->target);
-    s->target = NULL;
-    bdrv_graph_wrunlock();
-    bdrv_drained_end(s->bs);
 }
 
 void replication_detach(BDRVReplicationState *s)

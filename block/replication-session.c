@@ -95,7 +95,7 @@ static bool part_check(ColoDiskPart *part, Error **errp)
 
     switch (s->role) {
     case REPLICATION_ROLE_PRIMARY:
-        return colo_forward_check(s->forward, errp);
+        return replication_primary_check(s, errp);
     case REPLICATION_ROLE_SECONDARY:
         return colo_buffer_check(s->buffer, errp);
     default:

@@ -290,7 +290,8 @@ replication_child_perm(BlockDriverState *bs, BdrvChild *c, BdrvChildRole role,
     }
     *nperm |= perm & BLK_PERM_RESIZE;
     *nshared = BLK_PERM_ALL & ~BLK_PERM_RESIZE;
-    if (is_target) {
+    /* What goes past this node, the copy would lack. */
+    if (is_target || (s->target && c == s->parent)) {
         *nshared &= ~BLK_PERM_WRITE;
     }
     if (s->buffer && c == s->parent) {
