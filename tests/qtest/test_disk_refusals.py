@@ -7,7 +7,7 @@ between; what is refused says why.  Afterwards all is allowed again.
 
 import os
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from colo import disk, procs
 from colo.case import Context, case, check, check_equal
@@ -27,49 +27,6 @@ def others(lab: DiskLab, name: str) -> str:
         "driver": "qcow2", "node-name": name,
         "file": {"driver": "file", "filename": path}})
     return name
-
-
-def requests_of(lab: DiskLab, node: str) -> List[Tuple[str, Dict[str, Any]]]:
-    """What a management program may do to a disk that is in use."""
-    return [
-        ("block_resize", {"node-name": node, "size": 2 * lab.size}),
-        ("blockdev-snapshot", {"node": node, "overlay": "other0"}),
-        ("blockdev-mirror", {"device": node, "target": "other1",
-                             "sync": "full", "job-id": "job0"}),
-        ("blockdev-backup", {"device": node, "target": "other1",
-                             "sync": "full", "job-id": "job0"}),
-        ("blockdev-mirror", {"device": "other1", "target": node,
-                             "sync": "full", "job-id": "job0"}),
-        ("blockdev-backup", {"device": "other1", "target": node,
-                             "sync": "full", "job-id": "job0"}),
-        ("blockdev-del", {"node-name": node}),
-    ]
-
-
-@case(linux=False, reference=False)
-def disk_operations_refused(context: Context) -> None:
-    """Resize, snapshot, jobs, removal: refused in a pair, with the reason."""
-    lab = DiskLab(context)
-    others(lab, "other0")
-    others(lab, "other1")
-    lab.step("begin")
-    before = graph(lab)
-    for node in (DISK_NODE, IMAGE_NODE):
-        for command, arguments in requests_of(lab, node):
-            error = lab.machine.qmp.try_cmd(command, arguments)
-            check(error, f"{command} {arguments} was not refused")
-            assert error is not None
-            context.step(f"{command} {node}: {error.desc}")
-            if command != "blockdev-del":
-                check("is replicated" in error.desc or "a root" in error.desc,
-                      error.desc)
-    check_equal(lab.cmd("query-jobs"), [], "jobs")
-    check_equal(graph(lab), before, "the graph")
-    lab.work(5)
-    lab.steps("cut", "enter", "end")
-    lab.cmd("blockdev-snapshot", {"node": IMAGE_NODE, "overlay": "other0"})
-    lab.work(5)
-    lab.quit()
 
 
 @case(linux=False, reference=False)
