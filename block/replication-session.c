@@ -277,6 +277,41 @@ static void part_shutdown(ColoDiskPart *part)
     bdrv_unref(bs);
 }
 
+/* ----------------------------------------------------------- the register */
+
+/* It only hands requests on: no pair, no copy, nothing left to merge. */
+static bool GRAPH_RDLOCK is_idle(BlockDriverState *bs)
+{
+    BDRVReplicationState *s = replication_find(bs->node_name, NULL);
+
+    return s && s->role == REPLICATION_ROLE_NONE && !s->target &&
+           s->buffer && !colo_buffer_is_active(s->buffer) &&
+           bdrv_is_root_node(bs);
+}
+
+bool colo_disk_is_root(BlockDriverState *bs)
+{
+    unsigned idle_count = 0;
+    BdrvChild *c;
+
+    GLOBAL_STATE_CODE();
+    if (bdrv_is_root_node(bs)) {
+        return true;
+    }
+    QLIST_FOREACH(c, &bs->parents, next_parent) {
+        if (!c->klass->parent_is_bds) {
+            return false;
+        }
+        if (!colo_ingress_is_unused(c->opaque)) {
+            if (!is_idle(c->opaque)) {
+                return false;
+            }
+            idle_count++;
+        }
+    }
+    return idle_count == 1;
+}
+
 static const ColoDiskOps part_ops = {
     .begin = part_begin,
     .check = part_check,
