@@ -45,7 +45,8 @@ class Bench:
         """One job in a private network of its own; {} if it failed."""
         self._number += 1
         print(f"  {words} ...", end="", flush=True)
-        job = {"binary": self.options.binary, **job, "answer": self._answer}
+        job = {"binary": self.options.binary, **job, "answer": self._answer,
+               "one-cpu-per-host": self.options.one_cpu_per_host}
         job = {**job, "is-reference": job["binary"] == self.options.reference,
                "log-dir": os.path.join(RESULTS, "bench",
                                        f"{self._number:03}-{job['kind']}")}
@@ -271,6 +272,11 @@ def parse(argv: List[str]) -> argparse.Namespace:
                              "database, per side")
     parser.add_argument("--disk-kind", default=diskload.best_kind(),
                         choices=("replicated", "symmetric"))
+    parser.add_argument("--one-cpu-per-host", action="store_true",
+                        help="the secondary has a processor of its own, and "
+                             "the primary with the client another, also "
+                             "where there is no secondary: two equal hosts "
+                             "on one machine")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     options.binary = os.path.abspath(options.binary)

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from . import netns, traffic, vm
 from .pair import Config, Pair
@@ -74,6 +74,7 @@ class Context:
         self.binary = binary
         self.run_dir = run_dir
         self.log_dir = log_dir
+        self.secondary_cpus: Set[int] = set()   # of pairs; empty: any
         self.is_reference = is_reference
         self._verbose = verbose
         self._net: Optional[netns.Network] = None
@@ -106,6 +107,7 @@ class Context:
         config = config or Config(**settings)
         net = self.net if config.network else None
         made = Pair(self.binary, self.run_dir, self.log_dir, net, config)
+        made.secondary_cpus = self.secondary_cpus
         self._closers.append(made.close)
         return made
 

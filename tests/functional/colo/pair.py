@@ -16,7 +16,7 @@ import dataclasses
 import os
 import socket
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from . import disk, disk_symmetric, netns, procs, proxy, status, vm
 
@@ -71,6 +71,7 @@ class Pair:
         self.net = net
         self.config = config
         self.machines: List[vm.VM] = []
+        self.secondary_cpus: Set[int] = set()       # empty: any
         self.disk = make_disk(config, binary, run_dir)
         self.proxy = proxy.make(config.form, run_dir, config.chardev,
                                 config.spec.has_vnet_header(),
@@ -153,6 +154,7 @@ class Pair:
     def start_secondary(self, name: str = "s") -> None:
         """Start the secondary, which then waits for the primary."""
         self.s = self._make_secondary(name)
+        self.s.cpus = self.secondary_cpus
         self.s.start()
 
     @property

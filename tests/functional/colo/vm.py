@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 from . import netns, procs, qmp
 
@@ -132,6 +132,7 @@ class VM:
         self.name = name
         self.binary = binary
         self.log_dir = log_dir
+        self.cpus: Set[int] = set()     # it may run on; empty: as we
         self._pass_fds = pass_fds or []
         self._qmp_path = qmp.socket_path(run_dir, f"{name}.qmp")
         self._argv = [binary, "-name", f"{name},debug-threads=on",
@@ -161,6 +162,15 @@ class VM:
 
     def launch(self) -> None:
         """Start QEMU without waiting for its monitor."""
+        before = os.sched_getaffinity(0)
+        try:
+            # A process begins on the processors of the one that starts it.
+            os.sched_setaffinity(0, self.cpus or before)
+            self._launch()
+        finally:
+            os.sched_setaffinity(0, before)
+
+    def _launch(self) -> None:
         with open(self.log_path("cmd"), "w", encoding="utf-8") as file:
             file.write(shlex.join(self._argv) + "\n")
         with open(self.log_path("log"), "wb") as log:
