@@ -25,8 +25,9 @@
  * Bounds. Held frames of a flow (queue_frames) and of all flows (held_bytes)
  * and the number of flows (flows): at a bound nothing is dropped and nothing
  * leaves early; a checkpoint is asked for, and colo_compare_full() says that
- * the guest should be kept from sending more. Frames of the secondary over
- * its own bound are dropped, which can only lead to a checkpoint.
+ * the guest should be kept from sending more. Of the secondary as much may
+ * wait, for the primary to say the same or for its epoch; what is over that
+ * is dropped, which can only lead to a checkpoint.
  *
  * No clock, no lock: one thread at a time, time as an argument in
  * microseconds of a monotonic clock.
@@ -95,6 +96,7 @@ typedef struct ColoCompareStats {
     uint64_t rejects[COLO_REJECT__MAX];
     uint64_t held_frames, held_bytes;          /* now */
     uint64_t held_peak_frames;
+    uint64_t secondary_held_frames, secondary_held_bytes;    /* now */
     uint64_t longest_hold_us;
     uint64_t flows, flows_peak;                /* now, most ever */
     uint64_t asked_checkpoints;
@@ -145,6 +147,8 @@ ColoNetFrame *colo_compare_take_output(ColoCompare *c);
 ColoReason colo_compare_take_ask(ColoCompare *c);
 /* What caused the last ask; false if nothing new. */
 bool colo_compare_take_difference(ColoCompare *c, ColoDifference *d);
+/* Of the last cut it was told. */
+uint64_t colo_compare_epoch(const ColoCompare *c);
 /* Held bytes or frames of the primary are over their bound. */
 bool colo_compare_full(const ColoCompare *c);
 

@@ -31,7 +31,6 @@ typedef struct ColoFlowKey {
 struct ColoItem {
     ColoItem *next;            /* in its flow's queue */
     ColoItem *older, *newer;   /* of all that is held; primary only */
-    ColoFlow *flow;            /* NULL: not compared, waits for a cut */
     ColoNetFrame *frames;      /* linked by .next */
     ColoNetFrame **frames_end;
     int64_t since_us;
@@ -40,6 +39,8 @@ struct ColoItem {
     uint32_t start, end;
     uint32_t left;             /* everything before it has left already */
     bool made;                 /* here: no frame of the primary */
+    bool secondary;            /* of the secondary; was begun as such */
+    bool kept_ack;             /* it is, or has been, its flow's .ack */
     ColoPacket view;           /* of the first frame; the last member */
 };
 
@@ -53,10 +54,12 @@ struct ColoLive {
     uint32_t primary_count, secondary_count;
     bool reordered;            /* primary: not in the order of the stream */
     bool s_rst;                /* the secondary's RST has come */
-    uint32_t s_rst_place;
+    uint32_t s_rst_seq, s_rst_ack;
+    bool s_rst_has_ack;
     ColoItem *s_syn;           /* the secondary's SYN, until it is matched */
     int64_t split_us;          /* when cmp came to be inside a segment; 0 */
     ColoItem *ack;             /* P: newest frame whose ack may not leave yet */
+    int64_t ack_since_us;      /* the client waits for more than has left */
 };
 
 typedef struct ColoTcpFlow {
@@ -157,6 +160,7 @@ struct ColoCompare {
     bool table_full;           /* some frames of this epoch are in no flow */
     bool gap;                  /* the secondary's stream lacks something... */
     uint64_t gap_epoch;        /* ...in this epoch */
+    bool lost;                 /* by us; to be asked for in that epoch */
     ColoLive *alive;
     ColoItem *oldest, *newest; /* all held items of the primary */
     ColoTrain trains[2][COLO_TRAINS_MAX];   /* primary, secondary */
@@ -164,6 +168,7 @@ struct ColoCompare {
 
     ColoNetFrame *output, **output_end;
     int64_t split_due_us;
+    int64_t waits_since_us;    /* nothing that is held waits since before */
     int64_t timeout_asked_us;
     uint32_t asks, asked;      /* bits of ColoReason: to take, this epoch */
     bool has_difference;
@@ -217,6 +222,8 @@ void colo_item_free(ColoCompare *c, ColoItem *item);
 void colo_item_unhold(ColoCompare *c, ColoItem *item);
 /* The frames from @f on are held now (@sign 1), or not any more (-1). */
 void colo_account_held(ColoCompare *c, const ColoNetFrame *f, int sign);
+/* So many more of the secondary wait; items do this themselves. */
+void colo_account_secondary(ColoCompare *c, int64_t frames, int64_t bytes);
 
 /* Memory of @size bytes, always the same of one kind; not cleared. */
 void *colo_spare_take(ColoSpares *s, size_t size);

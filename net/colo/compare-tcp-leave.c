@@ -10,10 +10,26 @@
 
 /* ------------------------------------------------------------- leaving */
 
-void colo_tcp_set_left_ack(ColoTcpFlow *t, const ColoItem *item)
+/* @ack leaves now. */
+static void note_left_ack(ColoCompare *c, ColoFlow *flow, uint32_t ack)
+{
+    ColoTcpFlow *t = &flow->tcp;
+
+    if (t->left_ack_known && !after(ack, t->left_ack)) {
+        return;
+    }
+    t->left_ack = ack;
+    t->left_ack_known = true;
+    if (flow->live && flow->live->ack) {
+        flow->live->ack_since_us = c->now_us;   /* it goes on */
+    }
+}
+
+void colo_tcp_set_left_ack(ColoCompare *c, ColoFlow *flow,
+                           const ColoItem *item)
 {
     if (has(item, COLO_TCP_ACK)) {
-        raise_to(&t->left_ack, &t->left_ack_known, item->view.tcp_ack);
+        note_left_ack(c, flow, item->view.tcp_ack);
     }
 }
 
@@ -64,16 +80,15 @@ void colo_tcp_keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoLive *live = colo_flow_live(c, flow);
 
-    if (live->ack) {
-        if (!after(item->view.tcp_ack, live->ack->view.tcp_ack) &&
-            item->view.tcp_ack != live->ack->view.tcp_ack) {
-            colo_item_merge(c, item);
-            return;
-        }
-        /* The client waits since the first that was kept. */
-        item->since_us = live->ack->since_us;
+    if (!live->ack) {
+        live->ack_since_us = c->now_us;
+    } else if (after(live->ack->view.tcp_ack, item->view.tcp_ack)) {
+        colo_item_merge(c, item);
+        return;
+    } else {
         colo_item_merge(c, live->ack);
     }
+    item->kept_ack = true;
     live->ack = item;
 }
 
@@ -97,7 +112,7 @@ void colo_tcp_drop_acks(ColoCompare *c, ColoFlow *flow)
 }
 
 /* A pure acknowledgement that says what @item's frame says. */
-static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
+static ColoItem *ack_of(ColoCompare *c, ColoItem *item)
 {
     ColoNetFrame *f = colo_packet_part(item->frames, &item->view, 0, 0,
                                        COLO_TCP_ACK, item->end,
@@ -107,7 +122,6 @@ static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 
     colo_packet_parse_frame(f, &view);
     made = colo_item_new(c, f, &view, true);
-    made->flow = flow;
     made->made = true;
     find_place(made);
     return made;
@@ -116,15 +130,19 @@ static ColoItem *ack_of(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 static void lower_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
+    ColoItem *rest = NULL;
 
     if (has(item, COLO_TCP_ACK) && after(item->view.tcp_ack, t->s_ack)) {
-        colo_tcp_keep_ack(c, flow, ack_of(c, flow, item));
+        rest = ack_of(c, item);
         colo_packet_set_ack(eth_of(item), &item->view, t->s_ack);
         /* What it names beyond may be missing at the secondary. */
         colo_packet_drop_sack(eth_of(item), &item->view);
         c->stats.made_frames++;
     }
-    colo_tcp_set_left_ack(t, item);
+    colo_tcp_set_left_ack(c, flow, item);
+    if (rest) {
+        colo_tcp_keep_ack(c, flow, rest);
+    }
 }
 
 /*
@@ -225,7 +243,7 @@ void colo_tcp_emit_ack(ColoCompare *c, ColoFlow *flow)
     if (target == item->view.tcp_ack) {
         flow->live->ack = NULL;
         colo_packet_set_seq(eth_of(item), &item->view, seq);
-        colo_tcp_set_left_ack(t, item);
+        colo_tcp_set_left_ack(c, flow, item);
         colo_tcp_finish(flow, eth_of(item), &item->view);
         colo_item_release(c, item);
         return;
@@ -236,9 +254,7 @@ void colo_tcp_emit_ack(ColoCompare *c, ColoFlow *flow)
     colo_packet_drop_sack(colo_net_frame_eth(made), &view);
     colo_tcp_finish(flow, colo_net_frame_eth(made), &view);
     colo_frame_leave(c, made);
-    t->left_ack = target;
-    t->left_ack_known = true;
-    item->since_us = c->now_us;    /* it goes on */
+    note_left_ack(c, flow, target);
 }
 
 void colo_tcp_emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
@@ -256,7 +272,7 @@ void colo_tcp_emit_part(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     }
     if (has(item, COLO_TCP_ACK)) {
         ack = earlier(ack, t->s_ack);
-        raise_to(&t->left_ack, &t->left_ack_known, ack);
+        note_left_ack(c, flow, ack);
     }
     part = part_of(item, item->left,
                    earlier(t->cmp, item->end - !!has(item, COLO_TCP_FIN)),

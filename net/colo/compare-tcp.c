@@ -119,17 +119,28 @@ static bool compare_pieces(ColoCompare *c, ColoFlow *flow, ColoItem *p,
 
 /*
  * What has to be the same at both sides: the place in the stream. An answer to
- * a SYN has none (RFC 9293 3.5.2); it is that to this very SYN by what it
- * acknowledges.
+ * a SYN has none (RFC 9293 3.5.2), and so has number 0; it is that to this
+ * very SYN by what it acknowledges. But 0 may be where a stream has come to.
  */
-static bool answers_syn(const ColoItem *item)
+static bool answers_syn(const ColoTcpFlow *t, uint32_t seq, bool has_ack)
 {
-    return item->view.tcp_seq == 0 && has(item, COLO_TCP_ACK);
+    return seq == 0 && has_ack && !(t->p_end_known && t->p_end == 0);
 }
 
-static uint32_t rst_place(const ColoItem *item)
+static bool is_answer(const ColoTcpFlow *t, const ColoItem *item)
 {
-    return answers_syn(item) ? item->view.tcp_ack : item->view.tcp_seq;
+    return answers_syn(t, item->view.tcp_seq, has(item, COLO_TCP_ACK));
+}
+
+static uint32_t rst_place(const ColoTcpFlow *t, const ColoItem *item)
+{
+    return is_answer(t, item) ? item->view.tcp_ack : item->view.tcp_seq;
+}
+
+static uint32_t s_rst_place(const ColoTcpFlow *t, const ColoLive *live)
+{
+    return answers_syn(t, live->s_rst_seq, live->s_rst_has_ack)
+           ? live->s_rst_ack : live->s_rst_seq;
 }
 
 static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
@@ -139,12 +150,12 @@ static bool rst_agrees(ColoCompare *c, ColoFlow *flow, const ColoItem *item)
     if (!live->s_rst || !ack_possible(&flow->tcp, item)) {
         return false;
     }
-    if (live->s_rst_place != rst_place(item)) {
+    if (s_rst_place(&flow->tcp, live) != rst_place(&flow->tcp, item)) {
         colo_diverge(c, flow, COLO_VERDICT_RST, item->view.tcp_seq, NULL, 0,
                      NULL, 0);
         return false;
     }
-    return !flow->tcp.cmp_known || answers_syn(item) ||
+    return !flow->tcp.cmp_known || is_answer(&flow->tcp, item) ||
            !after(item->start, flow->tcp.cmp);
 }
 
@@ -152,7 +163,8 @@ static void lower_rst_ack(ColoCompare *c, const ColoFlow *flow,
                           ColoItem *item)
 {
     if (!colo_keeps_all(c) && has(item, COLO_TCP_ACK) &&
-        !answers_syn(item) && after(item->view.tcp_ack, flow->tcp.s_ack)) {
+        !is_answer(&flow->tcp, item) &&
+        after(item->view.tcp_ack, flow->tcp.s_ack)) {
         colo_packet_set_ack(eth_of(item), &item->view, flow->tcp.s_ack);
         c->stats.made_frames++;
     }
@@ -161,7 +173,7 @@ static void lower_rst_ack(ColoCompare *c, const ColoFlow *flow,
 /* Both sides have reset it: nothing else of it counts any more. */
 static void leave_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
-    uint32_t place = rst_place(item);
+    uint32_t place = rst_place(&flow->tcp, item);
 
     lower_rst_ack(c, flow, item);
     colo_item_release(c, item);
@@ -235,18 +247,58 @@ static void leave_proven(ColoCompare *c, ColoFlow *flow)
 
 /* ----------------------------------------------------- partly proven */
 
-static void watch_part(ColoCompare *c, ColoFlow *flow)
+/* Is something of it proven that has not left? */
+static bool has_part(const ColoFlow *flow, const ColoItem *item)
 {
-    ColoItem *item = is_placed(flow) ? find_primary(flow) : NULL;
+    const ColoTcpFlow *t = &flow->tcp;
+
+    return covers(item, t->cmp) && after(t->cmp, item->left) &&
+           !has(item, COLO_TCP_SYN) && !is_too_early(t, item);
+}
+
+/*
+ * The next one behind @item, or the first. There may be several: segments
+ * overlap where the primary has repeated what it had sent in smaller ones.
+ */
+static ColoItem *next_part(const ColoFlow *flow, ColoItem *item)
+{
+    const ColoLive *live = flow->live;
+
+    item = item ? item->next : live->primary;
+    while (item && !has_part(flow, item)) {
+        if (!live->reordered && after(item->start, flow->tcp.cmp)) {
+            return NULL;
+        }
+        item = item->next;
+    }
+    return item;
+}
+
+static void emit_parts(ColoCompare *c, ColoFlow *flow)
+{
+    ColoItem *item = NULL;
+
+    while ((item = next_part(flow, item))) {
+        colo_tcp_emit_part(c, flow, item);
+    }
+}
+
+static bool is_large_part(const ColoFlow *flow, const ColoItem *item)
+{
+    return item->view.gso && flow->tcp.cmp - item->left >=
+           SPLIT_SEGMENTS * (uint32_t)item->view.gso_size;
+}
+
+static void watch_parts(ColoCompare *c, ColoFlow *flow)
+{
+    ColoItem *item = is_placed(flow) && !colo_keeps_all(c)
+                     ? next_part(flow, NULL) : NULL;
     ColoLive *live = flow->live;
 
-    if (!item || !after(flow->tcp.cmp, item->left) ||
-        is_too_early(&flow->tcp, item) || has(item, COLO_TCP_SYN) ||
-        colo_keeps_all(c)) {
+    if (!item) {
         live->split_us = 0;
-    } else if (item->view.gso && flow->tcp.cmp - item->left >=
-               SPLIT_SEGMENTS * (uint32_t)item->view.gso_size) {
-        colo_tcp_emit_part(c, flow, item);
+    } else if (is_large_part(flow, item)) {
+        emit_parts(c, flow);
         live->split_us = 0;
     } else if (!live->split_us) {
         live->split_us = c->now_us + c->limits.split_us;
@@ -256,11 +308,9 @@ static void watch_part(ColoCompare *c, ColoFlow *flow)
 
 void colo_tcp_split(ColoCompare *c, ColoFlow *flow)
 {
-    ColoItem *item = is_placed(flow) ? find_primary(flow) : NULL;
-
     flow->live->split_us = 0;
-    if (item && !flow->diverged && !is_too_early(&flow->tcp, item)) {
-        colo_tcp_emit_part(c, flow, item);
+    if (is_placed(flow) && !flow->diverged) {
+        emit_parts(c, flow);
     }
 }
 
@@ -284,7 +334,7 @@ static void progress(ColoCompare *c, ColoFlow *flow)
     }
     if (!flow->diverged) {
         colo_tcp_emit_ack(c, flow);
-        watch_part(c, flow);
+        watch_parts(c, flow);
     }
     colo_live_done(c, flow);
 }
@@ -576,7 +626,7 @@ static void pure_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         colo_packet_set_seq(eth_of(item), &item->view, t->cmp);
         c->stats.made_frames++;
     }
-    colo_tcp_set_left_ack(t, item);
+    colo_tcp_set_left_ack(c, flow, item);
     colo_tcp_finish(flow, eth_of(item), &item->view);
     colo_item_release(c, item);
 }
@@ -607,14 +657,14 @@ static void primary_rst(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 
     const ColoItem *twin = held_twin(flow, item);
 
-    if (twin && rst_place(twin) == rst_place(item)) {
+    if (twin && rst_place(t, twin) == rst_place(t, item)) {
         colo_item_merge(c, item);
-    } else if (t->rst_agreed && t->p_rst == rst_place(item) &&
+    } else if (t->rst_agreed && t->p_rst == rst_place(t, item) &&
                !flow->diverged) {
         lower_rst_ack(c, flow, item);
         colo_item_release(c, item);
     } else {
-        t->p_rst = rst_place(item);
+        t->p_rst = rst_place(t, item);
         t->p_rst_known = true;
         t->rst_agreed = false;
         hold(c, flow, item);
@@ -648,6 +698,7 @@ static void segment(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
 {
     ColoTcpFlow *t = &flow->tcp;
+    bool has_place;
     uint32_t end;
 
     find_place(item);
@@ -656,6 +707,7 @@ static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
         return;
     }
     end = item->end;
+    has_place = !has(item, COLO_TCP_RST) || !is_answer(t, item);
     if (has(item, COLO_TCP_ACK)) {
         raise_to(&t->p_ack, &t->p_ack_known, item->view.tcp_ack);
         if (t->p_ack == item->view.tcp_ack && !has(item, COLO_TCP_RST)) {
@@ -664,7 +716,9 @@ static void tcp_primary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     }
     find_begin(t, item);
     segment(c, flow, item);
-    raise_to(&t->p_end, &t->p_end_known, end);
+    if (has_place) {
+        raise_to(&t->p_end, &t->p_end_known, end);
+    }
     progress(c, flow);
 }
 
@@ -688,11 +742,13 @@ static void tcp_secondary(ColoCompare *c, ColoFlow *flow, ColoItem *item)
     }
     colo_tcp_repeat_ack(c, flow, item, take_s_ack(flow, item));
     if (has(item, COLO_TCP_RST) && t->rst_agreed &&
-        t->p_rst == rst_place(item)) {
+        t->p_rst == rst_place(t, item)) {
         colo_item_free(c, item);  /* once more */
     } else if (has(item, COLO_TCP_RST)) {
         colo_flow_live(c, flow)->s_rst = true;
-        flow->live->s_rst_place = rst_place(item);
+        flow->live->s_rst_seq = item->view.tcp_seq;
+        flow->live->s_rst_ack = item->view.tcp_ack;
+        flow->live->s_rst_has_ack = has(item, COLO_TCP_ACK);
         colo_item_free(c, item);
     } else if (item->start == item->end ||
                (t->cmp_known && !after(item->end, t->cmp))) {

@@ -71,7 +71,9 @@ static inline bool ack_possible(const ColoTcpFlow *t, const ColoItem *item)
 
 /* ------------------------------------------------ compare-tcp-leave.c */
 
-void colo_tcp_set_left_ack(ColoTcpFlow *t, const ColoItem *item);
+/* What it acknowledges leaves now. */
+void colo_tcp_set_left_ack(ColoCompare *c, ColoFlow *flow,
+                           const ColoItem *item);
 void colo_tcp_finish(ColoFlow *flow, uint8_t *eth, ColoPacket *view);
 void colo_tcp_keep_ack(ColoCompare *c, ColoFlow *flow, ColoItem *item);
 void colo_tcp_drop_acks(ColoCompare *c, ColoFlow *flow);

@@ -152,16 +152,18 @@ static void give_primary(ColoCompare *c, ColoItem *item,
                          const ColoFlowKey *key)
 {
     ColoFlow *flow = colo_flow_get(c, key, &item->view, true);
+    int rule = flow ? flow->rule
+                    : colo_rules_find(c->rules, c->rules_count, &item->view);
 
     if (!flow) {
         colo_ask(c, COLO_VERDICT_FLOWS);
-        return;                /* held, in no flow */
     }
-    if (flow->rule >= 0) {
-        colo_item_pass(c, item, flow->rule);
-        return;
+    if (rule >= 0) {
+        colo_item_pass(c, item, rule);
     }
-    item->flow = flow;
+    if (rule >= 0 || !flow) {
+        return;                /* without a flow it is held until the cut */
+    }
     if (flow->live && flow->live->primary_count >= c->limits.queue_frames) {
         colo_ask(c, COLO_VERDICT_QUEUE);
     }
@@ -225,6 +227,15 @@ void colo_compare_primary(ColoCompare *c, ColoNetFrame *f, int64_t now_us)
     }
 }
 
+/* Without the @bytes that have just come. */
+static bool is_secondary_full(const ColoCompare *c, const ColoFlow *flow,
+                              uint32_t bytes)
+{
+    return c->stats.secondary_held_bytes - bytes > c->limits.held_bytes ||
+           (flow->live &&
+            flow->live->secondary_count >= c->limits.queue_frames);
+}
+
 static void look_at_secondary(ColoCompare *c, ColoNetFrame *f)
 {
     ColoFlowKey key;
@@ -235,11 +246,14 @@ static void look_at_secondary(ColoCompare *c, ColoNetFrame *f)
         return;
     }
     flow = colo_flow_get(c, &key, &item->view, false);
+    if (!flow) {
+        colo_ask(c, COLO_VERDICT_FLOWS);
+    }
     if (!flow || flow->rule >= 0 || flow->diverged) {
         colo_item_free(c, item);
         return;
     }
-    if (flow->live && flow->live->secondary_count >= c->limits.queue_frames) {
+    if (is_secondary_full(c, flow, item->bytes)) {
         colo_item_free(c, item);
         colo_diverge(c, flow, COLO_VERDICT_QUEUE, 0, NULL, 0, NULL, 0);
         return;
@@ -258,15 +272,17 @@ static void park(ColoCompare *c, ColoNetFrame *f)
 {
     ColoParked *parked;
 
-    if (c->parked.length >= COLO_PARKED_MAX) {
+    if (c->parked.length >= COLO_PARKED_MAX ||
+        c->stats.secondary_held_bytes > c->limits.held_bytes) {
         colo_net_frame_free(f);
-        colo_ask(c, COLO_VERDICT_QUEUE);
         note_gap(c);
+        c->lost = true;
         return;
     }
     parked = g_new(ColoParked, 1);
     parked->frame = f;
     parked->epoch = c->s_epoch;
+    colo_account_secondary(c, 1, f->size);
     g_queue_push_tail(&c->parked, parked);
 }
 
@@ -329,10 +345,15 @@ static void catch_up(ColoCompare *c)
 {
     ColoParked *parked;
 
+    if (c->lost && c->gap_epoch <= c->epoch) {
+        c->lost = false;
+        colo_ask(c, COLO_VERDICT_QUEUE);
+    }
     look_at_waiting(c);
     while ((parked = g_queue_peek_head(&c->parked)) &&
            parked->epoch <= c->epoch) {
         g_queue_pop_head(&c->parked);
+        colo_account_secondary(c, -1, -(int64_t)parked->frame->size);
         if (parked->epoch == c->epoch) {
             look_at_secondary(c, parked->frame);
         } else {
@@ -480,6 +501,7 @@ static void drop_parked(ColoCompare *c)
     ColoParked *parked;
 
     while ((parked = g_queue_pop_head(&c->parked))) {
+        colo_account_secondary(c, -1, -(int64_t)parked->frame->size);
         colo_net_frame_free(parked->frame);
         g_free(parked);
     }
@@ -501,9 +523,10 @@ void colo_compare_set_mode(ColoCompare *c, ColoCompareMode mode,
         colo_flows_clear(c);
         c->epoch = c->released = c->s_epoch = 0;
         c->fresh = COLO_TOLD_ALL;
-    } else if (before == COLO_COMPARE_PASS) {
         c->asks = c->asked = 0;
-        c->keep = c->gap = false;
+        c->has_difference = false;
+    } else if (before == COLO_COMPARE_PASS) {
+        c->keep = c->gap = c->lost = false;
     } else {
         /* Nothing overtakes what BUFFER has kept. */
         c->keep = mode == COLO_COMPARE_MATCH && c->oldest;
@@ -584,6 +607,11 @@ bool colo_compare_full(const ColoCompare *c)
            c->released <= c->epoch;
 }
 
+uint64_t colo_compare_epoch(const ColoCompare *c)
+{
+    return c->epoch;
+}
+
 void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out)
 {
     *out = c->stats;
@@ -593,14 +621,8 @@ void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out)
 
 static int64_t timeout_due_us(const ColoCompare *c)
 {
-    int64_t due_us;
-
-    if (!c->oldest) {
-        return INT64_MAX;
-    }
-    due_us = c->oldest->since_us + c->limits.hold_us;
-    return c->timeout_asked_us
-           ? MAX(due_us, c->timeout_asked_us + c->limits.hold_us) : due_us;
+    return c->oldest ? MAX(c->waits_since_us, c->timeout_asked_us) +
+                       c->limits.hold_us : INT64_MAX;
 }
 
 int64_t colo_compare_deadline_us(const ColoCompare *c)
@@ -630,11 +652,33 @@ static void split_due(ColoCompare *c)
     }
 }
 
+/*
+ * Exactly. What is held is in the order in which it came, but a kept ack may
+ * wait since before it came, or since after.
+ */
+static void find_waits_since(ColoCompare *c)
+{
+    const ColoItem *item = c->oldest;
+
+    while (item && item->kept_ack) {
+        item = item->newer;
+    }
+    c->waits_since_us = item ? item->since_us : INT64_MAX;
+    for (const ColoLive *live = c->alive; live; live = live->next) {
+        if (live->ack) {
+            c->waits_since_us = MIN(c->waits_since_us, live->ack_since_us);
+        }
+    }
+}
+
 void colo_compare_tick(ColoCompare *c, int64_t now_us)
 {
     c->now_us = now_us;
     if (now_us >= c->split_due_us) {
         split_due(c);
+    }
+    if (now_us >= timeout_due_us(c)) {
+        find_waits_since(c);
     }
     if (now_us >= timeout_due_us(c)) {
         c->timeout_asked_us = now_us;

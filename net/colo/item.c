@@ -74,12 +74,14 @@ void colo_item_begin(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
                      bool primary)
 {
     item->since_us = c->now_us;
+    item->secondary = !primary;
     if (primary) {
         item->older = c->newest;
         if (c->newest) {
             c->newest->newer = item;
         } else {
             c->oldest = item;
+            c->waits_since_us = c->now_us;
         }
         c->newest = item;
     }
@@ -106,6 +108,8 @@ void colo_item_add_frame(ColoCompare *c, ColoItem *item, ColoNetFrame *f,
     item->bytes += f->size;
     if (primary) {
         colo_account_held(c, f, 1);
+    } else {
+        colo_account_secondary(c, 1, f->size);
     }
 }
 
@@ -131,6 +135,10 @@ void colo_item_unhold(ColoCompare *c, ColoItem *item)
 void colo_item_free(ColoCompare *c, ColoItem *item)
 {
     if (item) {
+        if (item->secondary) {
+            colo_account_secondary(c, -(int64_t)item->count,
+                                   -(int64_t)item->bytes);
+        }
         colo_net_frame_free_list(item->frames);
         colo_spare_give(&c->spare_items, item);
     }
@@ -145,4 +153,10 @@ void colo_account_held(ColoCompare *c, const ColoNetFrame *f, int sign)
     if (c->stats.held_frames > c->stats.held_peak_frames) {
         c->stats.held_peak_frames = c->stats.held_frames;
     }
+}
+
+void colo_account_secondary(ColoCompare *c, int64_t frames, int64_t bytes)
+{
+    c->stats.secondary_held_frames += frames;
+    c->stats.secondary_held_bytes += bytes;
 }

@@ -5,6 +5,9 @@
 
 #include "streams.h"
 
+/* When the comparer notes that a flow is used. */
+enum { USE_STEP_US = 1000000 };
+
 /* What has happened to a symbol. */
 enum {
     MARK_P = 1,                 /* the primary said it */
@@ -44,7 +47,7 @@ typedef struct OracleFlow {
     uint8_t *marks;
     GArray *items;              /* of Item, oldest first */
     GArray *settled;            /* of Settled, not yet released */
-    int64_t heard_us;           /* last frame of either side */
+    int64_t used_us;            /* as the comparer notes it; 0: not yet */
     bool diverged;              /* in this epoch: waits for the cut */
     /* TCP */
     bool known;                 /* .common is certain */
@@ -56,10 +59,16 @@ typedef struct OracleFlow {
     uint32_t floor;             /* said when the comparer knew nothing */
     uint32_t shown, least;      /* the primary's highest symbol since; at the
                                  * last cut */
+    uint32_t begin;             /* where comparing began in this epoch, if in
+                                 * mid-stream; else 0 */
     uint32_t end;               /* the primary's highest symbol, plus one */
     uint32_t base, base_ack;    /* released */
     bool base_rst;
     uint32_t p_ack, s_ack, left_ack;
+    bool p_ack_heard, s_ack_heard;      /* else nothing is known of it */
+    bool ack_left;              /* ditto, of .left_ack */
+    bool ack_forgotten;         /* the comparer knows nothing of .left_ack */
+    int64_t ack_moved_us;       /* when .left_ack did, last */
     uint32_t rst[SIDES];        /* place of RST plus one; 0: none */
     bool left_rst;
     bool over;                  /* its ports have another connection */
@@ -89,11 +98,14 @@ struct StreamOracle {
     bool gap;                   /* frames of the secondary were lost... */
     uint64_t gap_epoch;         /* ...in this epoch */
     bool mode_changed;          /* in this epoch */
-    bool bound_reached;         /* in this epoch */
+    bool table_full;            /* since the last cut */
+    bool odd_syn;               /* in this epoch the primary said SYN again
+                                 * that the comparer has never seen */
     bool mismatch_asked;        /* in this epoch */
     bool mismatch_new;          /* in this call */
     ColoVerdict verdict;        /* of that */
     bool timeout_asked;
+    bool timeout_odd;           /* in this call, and nothing waits for long */
     GArray *inbox;              /* of Call: the secondary's, for later */
     const char *broken;
     char detail[256];
@@ -103,6 +115,11 @@ void oracle_break(StreamOracle *o, const char *property, const char *fmt, ...)
     G_GNUC_PRINTF(3, 4);
 /* Nothing of this flow may leave but by a rule. */
 bool oracle_blocked(const StreamOracle *o);
+/*
+ * It begins before the place where comparing did: a repetition of something
+ * old, or it was overtaken. Nobody can tell, so it may wait for the cut.
+ */
+bool oracle_may_wait(const OracleFlow *of, const Item *item);
 void oracle_expect_mismatch(StreamOracle *o, OracleFlow *of,
                             const char *what);
 bool oracle_same_frame(const ColoNetFrame *a, const ColoNetFrame *b);

@@ -29,6 +29,12 @@ void oracle_expect_mismatch(StreamOracle *o, OracleFlow *of, const char *what)
     }
 }
 
+bool oracle_may_wait(const OracleFlow *of, const Item *item)
+{
+    return item->to > item->from && item->from < of->begin &&
+        !(of->least && item->to <= of->least);
+}
+
 static bool tcp_item_done(const OracleFlow *of, const Item *item)
 {
     uint32_t at;
@@ -40,7 +46,8 @@ static bool tcp_item_done(const OracleFlow *of, const Item *item)
     }
     /* nobody cares for acknowledgements behind RST */
     return of->left_rst || of->over || (!item->rst && (!item->has_ack ||
-        item->to > item->from || of->left_ack >= item->ack));
+        item->to > item->from ||
+        (of->ack_left && of->left_ack >= item->ack)));
 }
 
 static void update_items(OracleFlow *of)
@@ -79,14 +86,14 @@ static void check_item(StreamOracle *o, OracleFlow *of, const Item *item)
 {
     uint32_t at;
 
-    if (item->left || item->epoch != o->cut) {
+    if (item->left || item->epoch != o->cut || oracle_may_wait(of, item)) {
         return;
     }
     if (item->to > item->from && item->to <= of->common) {
         oracle_break(o, "liveness", "%u..%u is held, both have said %u",
                      item->from, item->to, of->common);
     } else if (item->to == item->from && item->has_ack && !item->rst &&
-               item->ack <= of->s_ack) {
+               of->s_ack_heard && item->ack <= of->s_ack) {
         oracle_break(o, "liveness", "ack %u is held, the secondary's is %u",
                      item->ack, of->s_ack);
     } else if (item->rst && of->rst[S] && of->common + 1 == of->rst[P]) {
@@ -118,7 +125,7 @@ static void check_acks(StreamOracle *o, OracleFlow *of)
             pure = MAX(pure, item->ack);
         }
     }
-    if (of->left_ack < MIN(pure, of->s_ack)) {
+    if (of->s_ack_heard && of->left_ack < MIN(pure, of->s_ack)) {
         oracle_break(o, "liveness", "ack %u has left, both have %u",
                      of->left_ack, MIN(pure, of->s_ack));
     }
@@ -144,6 +151,24 @@ static void tcp_check(StreamOracle *o, OracleFlow *of)
 
 /* --------------------------------------------------------- after each call */
 
+/* An acknowledgement that is half on its way begins anew to wait. */
+static int64_t surely_since_us(const StreamOracle *o, const OracleFlow *of,
+                               const Item *item)
+{
+    bool pure = item->has_ack && item->to == item->from && !item->rst;
+
+    return MAX(MAX(item->at_us, o->release_us), pure ? of->ack_moved_us : 0);
+}
+
+/* May the comparer know that the client has it, for all it has seen? */
+static bool is_known_to_have_left(const StreamOracle *o, const OracleFlow *of,
+                                  const Item *item)
+{
+    return item->left && lively(o) && of->known && !of->diverged &&
+        !oracle_may_wait(of, item) && !of->ack_forgotten &&
+        (!item->has_ack || item->rst || item->ack <= of->left_ack);
+}
+
 /* @surely: not only perhaps, in a flow that the comparer cannot place. */
 static bool waits_for_long(const StreamOracle *o, bool surely)
 {
@@ -154,12 +179,11 @@ static bool waits_for_long(const StreamOracle *o, bool surely)
         for (k = 0; k < o->flow[i].items->len; k++) {
             const OracleFlow *of = &o->flow[i];
             const Item *item = &g_array_index(of->items, Item, k);
-            bool left = item->left && (surely || (lively(o) && of->known &&
-                !of->diverged && (!item->has_ack || item->rst ||
-                                  item->ack <= of->left_ack)));
+            bool left = surely ? item->left
+                : is_known_to_have_left(o, of, item);
 
             if (!left && item->epoch == o->cut &&
-                (surely ? MAX(item->at_us, o->release_us) : item->at_us) +
+                (surely ? surely_since_us(o, of, item) : item->at_us) +
                 o->plan->limits.hold_us <= o->now_us) {
                 return true;
             }
@@ -178,15 +202,13 @@ void oracle_ask(StreamOracle *o, ColoReason reason, ColoVerdict verdict)
         o->mismatch_asked = o->mismatch_new = true;
         o->verdict = verdict;
     } else if (reason == COLO_REASON_QUEUE_FULL) {
-        o->excused = o->bound_reached = true;
+        o->excused = true;
         if (!o->plan->tight) {
             oracle_break(o, "no-mismatch", "no bound was reached");
         }
     } else if (reason == COLO_REASON_TIMEOUT) {
         o->timeout_asked = true;
-        if (!waits_for_long(o, false) && !o->excused) {
-            oracle_break(o, "timeout", "asked, and nothing waits for long");
-        }
+        o->timeout_odd = !waits_for_long(o, false);
     }
 }
 
@@ -226,6 +248,7 @@ static void check_mismatch(StreamOracle *o)
 
         differ = differ || (!stream_is_tcp(of->f) && datagram_differs(of));
     }
+    differ = differ || (o->odd_syn && o->verdict == COLO_VERDICT_SYN);
     if (o->mismatch_new && !differ) {
         oracle_break(o, "no-mismatch", "%s: equal guests were said to differ",
                      colo_verdict_name(o->verdict));
@@ -254,6 +277,10 @@ void oracle_after(StreamOracle *o)
         }
     }
     check_mismatch(o);
+    if (o->timeout_odd && !o->excused) {
+        oracle_break(o, "timeout", "asked, and nothing waits for long");
+    }
+    o->timeout_odd = false;
     if (o->call == CALL_TICK && lively(o) && !o->timeout_asked &&
         !o->mismatch_asked && waits_for_long(o, true)) {
         oracle_break(o, "timeout", "a frame waits for long, nobody was told");

@@ -80,7 +80,6 @@ StreamOracle *oracle_new(const StreamPlan *plan, bool part)
         g_array_set_clear_func(of->items, item_clear);
         of->settled = g_array_new(false, false, sizeof(Settled));
         of->base = of->end = of->client_has = of->floor = of->f->start;
-        of->heard_us = INT64_MAX;
         memset(of->marks, MARK_P | MARK_LEFT, of->f->start);
     }
     return o;
@@ -155,9 +154,44 @@ static uint16_t segment_symbol(const NetView *v, uint32_t from, uint32_t to,
 /* The comparer knows no more of this flow than comes from now on. */
 static void forget_flow(OracleFlow *of)
 {
+    of->ack_forgotten = true;
     of->known = of->misplaced = of->seen[P] = of->seen[S] = false;
+    of->p_ack_heard = of->s_ack_heard = false;
     of->floor = of->end;
-    of->shown = of->least = 0;
+    of->shown = of->least = of->begin = 0;
+}
+
+/* The same, or not: leave it open. */
+static void maybe_forget_flow(OracleFlow *of)
+{
+    forget_flow(of);
+    of->seen[P] = of->seen[S] = true;
+}
+
+/*
+ * All that have used these ports one after the other are one to the comparer,
+ * which notes in large steps when a flow was used.
+ */
+static void look_at_use(StreamOracle *o, OracleFlow *of)
+{
+    int64_t idle_us = MIN(o->plan->limits.flow_idle_us,
+                          o->plan->limits.closed_idle_us);
+    OracleFlow *root = of;
+    int next;
+
+    while (root->f->predecessor >= 0) {
+        root = &o->flow[root->f->predecessor];
+    }
+    if (root->used_us && o->now_us - root->used_us >= idle_us) {
+        maybe_forget_flow(root);
+        for (next = root->f->successor; next >= 0;
+             next = o->flow[next].f->successor) {
+            maybe_forget_flow(&o->flow[next]);
+        }
+    }
+    if (!root->used_us || o->now_us - root->used_us >= USE_STEP_US) {
+        root->used_us = o->now_us;
+    }
 }
 
 /*
@@ -168,17 +202,12 @@ static void forget_flow(OracleFlow *of)
 static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
                          const NetView *v, uint32_t from)
 {
-    int64_t idle = MIN(o->plan->limits.flow_idle_us,
-                       o->plan->limits.closed_idle_us);
-
-    if (o->now_us - of->heard_us >= idle) {
-        forget_flow(of);
-        of->seen[P] = of->seen[S] = true;   /* or not: leave it open */
-    }
-    of->heard_us = o->now_us;
+    look_at_use(o, of);
     if (v->flags & NET_SYN && of->floor) {
         of->known = false;                  /* in a handshake: leave it open */
         of->seen[P] = of->seen[S] = true;
+        /* the other side may be with the ports' next connection already */
+        o->odd_syn = o->odd_syn || side == P;
     }
     if (of->known || v->flags & NET_RST) {
         return;
@@ -191,6 +220,7 @@ static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
                (v->data_bytes || v->flags & NET_FIN)) {
         of->seen[P] = true;
         of->common = MAX(of->least, from);
+        of->begin = from > of->least || !of->least ? from : 0;
         of->known = of->floor && of->common == of->floor;
         of->misplaced = of->common < of->floor;
     }
@@ -216,6 +246,7 @@ static void tcp_heard_primary(StreamOracle *o, OracleFlow *of,
     item->rst = v->flags & NET_RST;
     if (item->has_ack) {
         of->p_ack = MAX(of->p_ack, item->ack);
+        of->p_ack_heard = true;
     }
     if (item->rst) {
         of->rst[P] = item->from + 1;
@@ -241,6 +272,7 @@ static void tcp_heard_secondary(StreamOracle *o, OracleFlow *of,
     }
     if (v->flags & NET_ACK) {
         of->s_ack = MAX(of->s_ack, v->ack - of->f->client_isn);
+        of->s_ack_heard = true;
     }
     if (v->flags & NET_RST) {
         of->rst[S] = from + 1;
@@ -327,12 +359,14 @@ static void cut_flow(StreamOracle *o, OracleFlow *of, uint64_t epoch)
     }
     of->common = of->end;
     of->least = of->shown;
+    of->begin = 0;
     of->moved_us = o->now_us;
     /* a place that was too low is kept until the primary has shown more */
     of->known = of->known || (of->misplaced && of->shown == of->end);
     of->misplaced = of->misplaced && !of->known;
     of->seen[P] = of->seen[S] = of->misplaced;
     of->s_ack = of->p_ack;
+    of->s_ack_heard = of->p_ack_heard;
     of->rst[S] = 0;
     of->diverged = false;
     datagram_cut(of);
@@ -341,7 +375,7 @@ static void cut_flow(StreamOracle *o, OracleFlow *of, uint64_t epoch)
 static void new_epoch(StreamOracle *o)
 {
     o->excused = o->gap && o->gap_epoch == o->cut;
-    o->mode_changed = o->bound_reached = false;
+    o->mode_changed = o->odd_syn = false;
     o->mismatch_asked = o->timeout_asked = false;
     o->cut_serial = o->serial;
 }
@@ -413,10 +447,11 @@ static void call_cut(StreamOracle *o, uint64_t epoch)
     }
     for (i = 0; i < o->plan->flows; i++) {
         cut_flow(o, &o->flow[i], epoch);
-        if (o->bound_reached) {
-            forget_flow(&o->flow[i]);   /* if the table was full */
+        if (o->table_full) {
+            forget_flow(&o->flow[i]);
         }
     }
+    o->table_full = false;
     o->cut = epoch;
     drop_inbox_before(o, epoch);
     new_epoch(o);
@@ -452,6 +487,7 @@ static void call_mode(StreamOracle *o, ColoCompareMode mode)
             of->base = of->end;
             of->base_ack = of->p_ack;
             of->base_rst |= of->rst[P] != 0;
+            of->used_us = 0;
             forget_flow(of);
         }
     } else if (mode == COLO_COMPARE_PASS) {
@@ -468,6 +504,16 @@ static void call_mode(StreamOracle *o, ColoCompareMode mode)
         o->mode_changed = true;
     }
     o->mode = mode;
+}
+
+void oracle_table_full(StreamOracle *o)
+{
+    unsigned i;
+
+    o->table_full = true;
+    for (i = 0; o->call == CALL_CUT && i < o->plan->flows; i++) {
+        maybe_forget_flow(&o->flow[i]);     /* before it, or behind it */
+    }
 }
 
 void oracle_before(StreamOracle *o, const Call *call)
@@ -550,7 +596,12 @@ static void check_ack(StreamOracle *o, OracleFlow *of, const NetView *v)
         oracle_break(o, "output-commit", "ack %u left, the secondary's is %u",
                      ack, of->s_ack);
     }
-    of->left_ack = MAX(of->left_ack, ack);
+    if (!of->ack_left || of->ack_forgotten || ack > of->left_ack) {
+        of->ack_forgotten = of->ack_forgotten && ack < of->left_ack;
+        of->left_ack = MAX(of->left_ack, ack);
+        of->ack_left = true;
+        of->ack_moved_us = o->now_us;
+    }
 }
 
 static void check_rst(StreamOracle *o, OracleFlow *of, uint32_t from)
@@ -651,7 +702,9 @@ bool oracle_nothing_held(const StreamOracle *o, unsigned flow)
         const Item *item = &g_array_index(of->items, Item, i);
 
         /* where the comparer has no place repetitions may wait, too */
-        if (!item->left || (!of->known && item->epoch == o->cut)) {
+        if (!item->left ||
+            (item->epoch == o->cut &&
+             (!of->known || oracle_may_wait(of, item)))) {
             return false;
         }
     }

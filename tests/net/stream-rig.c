@@ -322,6 +322,17 @@ static void take_asks(StreamRig *rig)
     } while (ask != COLO_REASON_NONE && ++count < 10);
 }
 
+static void look_at_table(StreamRig *rig)
+{
+    ColoCompareStats s;
+
+    colo_compare_get_stats(rig->compare, &s);
+    if (s.verdicts[COLO_VERDICT_FLOWS] > rig->full_count) {
+        rig->full_count = s.verdicts[COLO_VERDICT_FLOWS];
+        oracle_table_full(rig->oracle);
+    }
+}
+
 /* The counters have to add up after every call. */
 static const char *stats_problem(const StreamRig *rig)
 {
@@ -356,6 +367,7 @@ bool stream_call(StreamRig *rig, CallType type, int64_t now_us,
     make_call(rig, &call, frame);
     take_output(rig, &call);
     take_asks(rig);
+    look_at_table(rig);
     oracle_after(rig->oracle);
     colo_net_frame_free(call.frame);
     bad = stats_problem(rig);

@@ -130,6 +130,7 @@ typedef struct StreamRig {
     uint64_t random;            /* of the breakage alone */
     ColoNetFrame *kept;         /* by BREAK_LATE */
     uint64_t fed, left;         /* frames of the primary, in and out */
+    uint64_t full_count;        /* frames for which the table had no room */
     /* Is a frame none of the plan's? Told of what comes out, too. */
     bool (*foreign)(void *opaque, ColoNetFrame *f, bool out);
     void *opaque;
@@ -155,6 +156,8 @@ void oracle_before(StreamOracle *o, const Call *call);
 /* Everything that came out of that call, in order. */
 void oracle_output(StreamOracle *o, ColoNetFrame *f);
 void oracle_ask(StreamOracle *o, ColoReason reason, ColoVerdict verdict);
+/* The comparer's table had no room in this call. */
+void oracle_table_full(StreamOracle *o);
 void oracle_after(StreamOracle *o);
 
 /* For what only the world can see. */

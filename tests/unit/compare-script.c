@@ -490,6 +490,7 @@ static uint64_t *counter(ColoCompareStats *st, const char *name)
         { "stale", &st->stale_frames }, { "matched", &st->matched_frames },
         { "passed", &st->passed_frames },
         { "checkpointed", &st->checkpoint_frames },
+        { "waiting", &st->secondary_held_frames },
     };
     unsigned i;
 

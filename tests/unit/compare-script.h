@@ -16,6 +16,7 @@
  *   full yes|no        what colo_compare_full() has to say
  *   held N, flows N    what the counters have to say
  *   merged N, made N, stale N, matched N, checkpointed N, passed N    ditto
+ *   waiting N          ditto, frames of the secondary
  *
  * A segment is PLACE+BYTES, places counting from the first byte of data, and
  * words: aN acknowledges N; S F R are flags, n no ACK; tN a timestamp, wN a

@@ -83,6 +83,14 @@ static const Script acks[] = {
       "p 50+0 a5 > 0+0; s 0+0 a5 > 0+0 a5; s 0+50 a5 > 0+50" },
     { "nothing-known-of-the-secondary", "p 0+0 a10; p 0+0 a11; held 1; "
       "s 0+0 a11 > 0+0 a11" },
+    { "one-that-goes-on-hides-nobody", "p 0+0; s 0+0 > 0+0; p 0+0 a20; "
+      "tick 500000; p u1; tick 400000; s 0+0 a10 > 0+0 a10; tick 599999; "
+      "tick 1 ! timeout" },
+    { "what-has-left-waits-no-more", "p 0+0; s 0+0 > 0+0; p 0+0 a10; "
+      "tick 600000; p 0+0 a20; p 0+9 a10; s 0+9 a10 > 0+9 a10; "
+      "tick 999999; tick 1 ! timeout" },
+    { "the-client-waits-since-the-first", "p 0+0; s 0+0 > 0+0; p 0+0 a10; "
+      "tick 600000; p 0+0 a20; tick 399999; tick 1 ! timeout" },
     { "window-update", "p 0+0; s 0+0 > 0+0; p 0+0 w9 > 0+0 w9" },
     { "keep-alive", "p 0+9; s 0+9 > 0+9; p 8+0 > 8+0; p 8+1 > 8+1" },
     { "no-older-time-behind-a-newer", "p 0+0 t10; s 0+0 > 0+0 t10; "
@@ -109,6 +117,8 @@ static const Script split[] = {
       "s 1000+1000 > 0+2000 g1000; s 2000+1000; "
       "s 3000+1000 > 2000+2000 g1000; s 4000+1000 > 4000+1000; held 0" },
     { "big-in-one", "p 0+5000 g1000; s 0+5000 g1000 > 0+5000 g1000" },
+    { "repeated-in-larger-pieces", "p 0+100; p 50+100; s 0+60; "
+      "tick 1000 > 0+60, 50+10; s 60+90 > 60+40, 60+90" },
     { "diverged", "p 0+100; s 0+60; s 60+40 x70 ! mismatch payload; "
       "tick 1000" },
 };
@@ -183,6 +193,8 @@ static const Script rst[] = {
       "s 9+0 R a7; p 9+0 R a9 > 9+0 R a7; held 0" },
     { "repeated-behind-a-cut", "p 0+9; s 0+9 > 0+9; p 9+0 R a3; cut 1; "
       "p 9+0 R a5; release 1 > 9+0 R a3, 9+0 R a3" },
+    { "refused-where-there-was-a-stream", "p 0+9; s 0+9 > 0+9; cut 1; "
+      "epoch 1; release 1; p z R a7; s z R a7 > z R a7; held 0" },
     { "answers-to-strays", "p 5+0 R n; s 5+0 R n > 5+0 R n; p 9+0 R n; "
       "s 9+0 R n > 9+0 R n; held 0" },
     { "another-place", "p 0+9; s 0+9 > 0+9; p 9+0 R; s 5+0 R "

@@ -104,6 +104,8 @@ static const Script modes[] = {
       "release 1 > u1; epoch 1; p u2; s u2 > u2" },
     { "match-to-buffer", "p u1; cut 1; mode buffer; release 1 > u1; "
       "epoch 1; p u2; s u2; held 1" },
+    { "nothing-is-asked-without-a-pair", "epoch 1; gap; cut 1; p u1; "
+      "mode pass > u1" },
     { "same-mode", "p u1; mode match; s u1 > u1" },
 };
 
@@ -118,6 +120,16 @@ static const Script bounds[] = {
       "epoch 1; p u2; s u2 > u2" },
     { "bytes", "p 0+9000; full no; p 9000+9000 ! queue-full; full yes; "
       "p u1; held 3; s 0+9000 > 0+9000; full no" },
+    { "bytes-of-the-secondary", "s 0+9000; s 0+9000 #1; waiting 2; "
+      "s u1 #2 ! queue-full; waiting 2; p u1 #2; held 1; "
+      "p 0+9000 > 0+9000; waiting 1; s u1 #3; p u1 #3 > u1; waiting 1; "
+      "p 0+9000 #1 > 0+9000 #1; waiting 0; cut 1; release 1 > u1" },
+    { "bytes-of-the-secondary-to-come", "epoch 1; s 0+9000; s 9000+9000; "
+      "waiting 2; s 18000+9; waiting 2; cut 1; p 0+9000; "
+      "release 1 > 0+9000 ! queue-full; waiting 1; "
+      "p 9000+9000 > 9000+9000; waiting 0; p 18000+9; held 1" },
+    { "the-secondary-starts-anew", "s u1; s 0+9; waiting 2; epoch 1; s u1; "
+      "waiting 3; cut 1; waiting 1; mode pass; waiting 0" },
     { "bytes-that-wait-for-a-release", "cut 1; p 0+9000; "
       "p 9000+9000; full yes; epoch 1; "
       "release 1 ! queue-full; s 0+18000 > 0+9000, 9000+9000; full no" },
@@ -128,12 +140,16 @@ static const Script bounds[] = {
       "p u1 #4 ! queue-full; p u1 #5; s u1 #4; s u1 > u1; p u2; s u2 > u2; "
       "held 5; cut 1; flows 0; release 1 > u1, u1, u1, u1, u1; epoch 1; "
       "p u1 #5; s u1 #5 > u1" },
-    { "flows-of-the-secondary", "s u1; s u1 #1; s u1 #2; s u1 #3; s 0+9 #4; "
-      "p u1 > u1; p 0+9 #4 ! queue-full; held 1" },
+    { "flows-of-the-secondary", "s u1; s u1 #1; s u1 #2; s u1 #3; "
+      "s 0+9 #4 ! queue-full; p u1 > u1; p 0+9 #4; held 1; cut 1; flows 0; "
+      "release 1 > 0+9 #4" },
+    { "a-rule-needs-no-room", "rule udp; p 0+9; p 0+9 #1; p 0+9 #2; "
+      "p 0+9 #3; p u1 > u1 ! queue-full; cut 1; p u2; cut 2 > u2; "
+      "release 2 > 0+9, 0+9 #1, 0+9 #2, 0+9 #3" },
     { "room-comes-too-late", "p 0+9; s 0+9 > 0+9; p u1 #1; s u1 #1 > u1; "
-      "p u1 #2; s u1 #2 > u1; p u1 #3; s u1 #3 > u1; s 0+9 #4; "
-      "tick 20000000; flows 0; p 0+9 #4 ! queue-full; s 9+9 #4; p 9+9 #4; "
-      "held 2" },
+      "p u1 #2; s u1 #2 > u1; p u1 #3; s u1 #3 > u1; "
+      "s 0+9 #4 ! queue-full; tick 20000000; flows 0; p 0+9 #4; s 9+9 #4; "
+      "p 9+9 #4; held 2" },
 };
 
 static const Script rules[] = {
