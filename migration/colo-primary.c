@@ -48,6 +48,7 @@ static bool capture(uint64_t epoch, Error **errp)
         s->view.cuts_begun++;
     }
     colo_need_bql();
+    colo_session_forget_net_asks();
     colo_net_cut(epoch);
     t = colo_now_us();
     if (!colo_disks_check(errp) || colo_fault("p-capture")) {

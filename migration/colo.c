@@ -124,6 +124,12 @@ ColoAsks colo_session_take_asks(void)
     return asks;
 }
 
+void colo_session_forget_net_asks(void)
+{
+    QEMU_LOCK_GUARD(&colo_session.lock);
+    colo_session.asks.reasons &= ~COLO_REASONS_NETWORK;
+}
+
 bool colo_session_give_up(void *opaque)
 {
     QEMU_LOCK_GUARD(&colo_session.lock);

@@ -27,7 +27,7 @@ static int64_t now_us(void)
 
 /* --------------------------------------------------------- what is due */
 
-static const char xen_checkpoint[] = "DO_CHECKPOINT";
+static const char xen_ask[] = "DO_CHECKPOINT";
 
 static void notify_xen(CompareUnit *u, const char *text)
 {
@@ -38,12 +38,21 @@ static void notify_xen(CompareUnit *u, const char *text)
     colo_link_send_iov(u->notify, &iov, 1, 0);
 }
 
+/*
+ * Chardev form: the cut has been made, and its marker is on its way here. It
+ * serves all that is asked for until it comes.
+ */
+static bool is_served(const CompareUnit *u)
+{
+    return u->cut_epoch > colo_compare_epoch(u->core);
+}
+
 /* No twin can come: a checkpoint is the only way out for what is held. */
 static void ask_unconnected_locked(CompareUnit *u)
 {
     ColoCompareStats st;
 
-    if (u->secondary_open || u->passing || u->standalone) {
+    if (u->secondary_open || u->passing || u->standalone || is_served(u)) {
         return;
     }
     colo_compare_get_stats(u->core, &st);
@@ -69,8 +78,8 @@ static void ask_locked(CompareUnit *u)
     }
     while ((reason = colo_compare_take_ask(u->core)) != COLO_REASON_NONE) {
         if (u->notify) {
-            notify_xen(u, xen_checkpoint);
-        } else {
+            notify_xen(u, xen_ask);
+        } else if (!is_served(u)) {
             colo_net_ask(reason);
         }
     }
@@ -294,6 +303,20 @@ static bool says(const ColoNetFrame *f, const char *word)
     return f->size == strlen(word) && memcmp(f->data, word, f->size) == 0;
 }
 
+/* Xen has made both guests equal. */
+static void xen_checkpoint(CompareUnit *u)
+{
+    WITH_QEMU_LOCK_GUARD(&u->lock) {
+        u->xen_epoch++;
+        colo_compare_cut(u->core, u->xen_epoch, now_us());
+        colo_compare_release(u->core, u->xen_epoch, now_us());
+        colo_compare_secondary_epoch(u->core, u->xen_epoch, now_us());
+        settle_locked(u);
+    }
+    deliver_soon(u);
+    pace(u);
+}
+
 static void notify_item(void *opaque, ColoFramerItem *item)
 {
     CompareUnit *u = opaque;
@@ -305,12 +328,7 @@ static void notify_item(void *opaque, ColoFramerItem *item)
     if (says(f, "COLO_USERSPACE_PROXY_INIT")) {
         notify_xen(u, "COLO_COMPARE_GET_XEN_INIT");
     } else if (says(f, "COLO_CHECKPOINT")) {
-        QEMU_LOCK_GUARD(&u->lock);
-        u->xen_epoch++;
-        colo_compare_cut(u->core, u->xen_epoch, now_us());
-        colo_compare_release(u->core, u->xen_epoch, now_us());
-        colo_compare_secondary_epoch(u->core, u->xen_epoch, now_us());
-        settle_locked(u);
+        xen_checkpoint(u);
     } else {
         error_report("%s: notify_dev brought an unknown word of %u bytes",
                      u->name, f->size);
@@ -403,6 +421,7 @@ static void send_again(const uint8_t *data, size_t size, void *opaque)
 static void set_mode_locked(CompareUnit *u, ColoCompareMode mode)
 {
     u->passing = mode == COLO_COMPARE_PASS;
+    u->cut_epoch = u->passing ? 0 : u->cut_epoch;
     colo_compare_set_mode(u->core, mode, now_us());
 }
 
@@ -421,11 +440,14 @@ static void part_cut(ColoNetPart *part, uint64_t epoch)
 {
     CompareUnit *u = container_of(part, CompareUnit, part);
 
+    WITH_QEMU_LOCK_GUARD(&u->lock) {
+        u->cut_epoch = epoch;
+        if (u->netdev) {
+            colo_compare_cut(u->core, epoch, now_us());
+        }
+    }
     if (!u->netdev) {
         return;                /* its marker comes with the frames */
-    }
-    WITH_QEMU_LOCK_GUARD(&u->lock) {
-        colo_compare_cut(u->core, epoch, now_us());
     }
     u->mirror_gap = false;
     mark_mirror(u);
@@ -496,71 +518,9 @@ static void part_end(ColoNetPart *part, bool survivor)
     }
 }
 
-static void count_mismatches(const ColoCompareStats *st,
-                             ColoCompareInfo *info)
-{
-    ColoMismatchList **tail = &info->mismatches;
-
-    for (ColoVerdict v = COLO_VERDICT_MATCH + 1; v < COLO_VERDICT__MAX; v++) {
-        ColoMismatch *m;
-
-        if (st->verdicts[v] == 0) {
-            continue;
-        }
-        m = g_new0(ColoMismatch, 1);
-        m->reason = g_strdup(colo_verdict_name(v));
-        m->count = st->verdicts[v];
-        QAPI_LIST_APPEND(tail, m);
-    }
-}
-
-static ColoCompareInfo *compare_info(CompareUnit *u)
-{
-    ColoCompareInfo *info = g_new0(ColoCompareInfo, 1);
-    ColoCompareStats st;
-
-    WITH_QEMU_LOCK_GUARD(&u->lock) {
-        colo_compare_get_stats(u->core, &st);
-        info->mode = u->passing ? COLO_RELEASE_MODE_PASS
-                     : colo_net_buffering() ? COLO_RELEASE_MODE_BUFFER
-                     : COLO_RELEASE_MODE_MATCH;
-        info->lost_frames = u->lost_frames;
-        info->connected = u->secondary_open;
-    }
-    info->primary_frames = st.primary_frames;
-    info->primary_bytes = st.primary_bytes;
-    info->secondary_frames = st.secondary_frames;
-    info->secondary_bytes = st.secondary_bytes;
-    info->released_frames = st.released_frames;
-    info->matched_frames = st.matched_frames;
-    info->checkpoint_frames = st.checkpoint_frames;
-    info->passed_frames = st.passed_frames;
-    info->made_frames = st.made_frames;
-    info->merged_frames = st.merged_frames;
-    info->stale_frames = st.stale_frames;
-    info->held_frames = st.held_frames;
-    info->held_bytes = st.held_bytes;
-    info->held_peak_frames = st.held_peak_frames;
-    info->longest_hold_us = st.longest_hold_us;
-    info->flows = st.flows;
-    info->flows_peak = st.flows_peak;
-    info->asked_checkpoints = st.asked_checkpoints;
-    info->mirrored_frames = u->mirrored_frames;
-    info->mirrored_bytes = u->mirrored_bytes;
-    info->unmirrored_frames = u->unmirrored_frames;
-    count_mismatches(&st, info);
-    return info;
-}
-
 static ColoNicInfo *part_info(ColoNetPart *part)
 {
-    CompareUnit *u = container_of(part, CompareUnit, part);
-    ColoNicInfo *info = g_new0(ColoNicInfo, 1);
-
-    info->id = g_strdup(u->name);
-    info->netdev = g_strdup(u->netdev);
-    info->compare = compare_info(u);
-    return info;
+    return compare_unit_info(container_of(part, CompareUnit, part));
 }
 
 static const ColoNetPartOps part_ops = {
@@ -590,8 +550,8 @@ void compare_unit_set_limits(CompareUnit *u, const ColoCompareLimits *l)
 {
     WITH_QEMU_LOCK_GUARD(&u->lock) {
         colo_compare_set_limits(u->core, l);
-        settle_locked(u);
     }
+    settle(u);
 }
 
 void compare_unit_set_rules(CompareUnit *u)

@@ -57,6 +57,7 @@ typedef struct CompareUnit {
     ColoNetFrame *ready;       /* may leave, oldest first */
     ColoNetFrame **ready_end;
     bool passing;              /* mode PASS */
+    uint64_t cut_epoch;        /* of the last cut made; 0: no pair */
     bool mirror_gap;
     bool secondary_open;
     uint64_t xen_epoch;
@@ -72,6 +73,9 @@ void compare_unit_unref(CompareUnit *u);
 void compare_unit_set_limits(CompareUnit *u, const ColoCompareLimits *l);
 CompareUnit *compare_unit_find(const char *name);
 void compare_unit_set_rules(CompareUnit *u);
+
+/* For query-colo. BQL. colo-compare-info.c */
+ColoNicInfo *compare_unit_info(CompareUnit *u);
 
 /* --------------------------------------- direct form; colo-compare-filter.c */
 

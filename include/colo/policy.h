@@ -39,6 +39,14 @@ typedef enum ColoReason {
     COLO_REASON__MAX
 } ColoReason;
 
+/* Reasons of the network, as bits: about output since the last cut, and so
+ * served by the next one whenever they are noticed. */
+enum {
+    COLO_REASONS_NETWORK = 1u << COLO_REASON_MISMATCH |
+                           1u << COLO_REASON_TIMEOUT |
+                           1u << COLO_REASON_QUEUE_FULL,
+};
+
 typedef struct ColoPolicy {
     ColoLimits limits;
     int64_t last_end_ms;             /* end of the last checkpoint, or start */

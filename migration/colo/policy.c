@@ -62,7 +62,7 @@ int64_t colo_policy_due_ms(const ColoPolicy *p)
     if ((p->pending & FULL) || (!p->hybrid && (p->pending & DIVERGED))) {
         wait_ms = MIN(wait_ms, l->mismatch_gap_ms);
     }
-    if (p->pending & ~(DIVERGED | FULL)) {
+    if (p->pending & ~COLO_REASONS_NETWORK) {
         wait_ms = 0;
     }
     return p->last_end_ms + MAX(wait_ms, l->min_gap_ms);

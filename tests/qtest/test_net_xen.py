@@ -5,9 +5,12 @@ Each word is a frame on the chardev.  Xen has its own pair and checkpoints, so
 that the comparer compares without one of ours.
 """
 
-from typing import Tuple
+import threading
+import time
+from typing import Any, List, Tuple
 
 import packets
+from colo import procs
 from colo.case import Context, case, check, check_equal
 from netlab import Lab
 from test_net_compare import CHARDEVS, Bench
@@ -17,13 +20,13 @@ INIT, INIT_ANSWER = b"COLO_USERSPACE_PROXY_INIT", b"COLO_COMPARE_GET_XEN_INIT"
 CHECKPOINT, DO_CHECKPOINT = b"COLO_CHECKPOINT", b"DO_CHECKPOINT"
 
 
-def xen_bench(context: Context) -> Tuple[Bench, Wire]:
+def xen_bench(context: Context, **properties: Any) -> Tuple[Bench, Wire]:
     """A comparer with a toolstack that has greeted it."""
     lab = Lab(context)
     lab.chardev("pri", "sec", "out", "xen")
     lab.add("iothread", "io0")
     lab.add("colo-compare", "x0", notify_dev="xen", iothread="io0",
-            **CHARDEVS)
+            **CHARDEVS, **properties)
     wires = lab.wires("pri", "sec", "out", "xen")
     toolstack = wires.pop()
     toolstack.send(INIT)
@@ -64,6 +67,36 @@ def net_xen_periodic_checkpoint(context: Context) -> None:
     check_equal((info["checkpoint-frames"], info["held-frames"]), (50, 0),
                 "counters")
     toolstack.quiet(0.1)
+
+
+@case(linux=False, reference=False)
+def net_xen_checkpoint_makes_room(context: Context) -> None:
+    """Behind a checkpoint of a full comparer the primary goes on at once."""
+    limit = 20000
+    made, toolstack = xen_bench(context, max_held_bytes=limit)
+    frames = [packets.udp(b"%d" % number + bytes(1400))
+              for number in range(1000)]
+    sender = threading.Thread(target=made.pri.send, args=frames)
+    sender.start()
+    left: List[bytes] = []
+    checkpoints = 0
+    waited_s = 0.0
+    while len(left) < len(frames):
+        begin_s = time.monotonic()
+        procs.wait_until(
+            lambda: made.info()["held-bytes"] > limit
+            or made.info()["held-frames"] == len(frames) - len(left), 5,
+            "a full comparer", 0.01)
+        waited_s += time.monotonic() - begin_s
+        held = made.info()["held-frames"]
+        toolstack.send(CHECKPOINT)
+        left += made.out.frames(held)
+        checkpoints += 1
+    sender.join()
+    check(left == frames, "what left is not what came")
+    check(checkpoints >= 5, f"full only {checkpoints} times")
+    check(waited_s < 0.3 * checkpoints,
+          f"{waited_s:.1f} s until full again, {checkpoints} times")
 
 
 @case(linux=False, reference=False)
