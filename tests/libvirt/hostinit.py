@@ -55,6 +55,9 @@ def with_accounts(directory: str) -> None:
             group += f"{name}:x:{gid}:\n"
     gid_text = next(line.split(":")[2] for line in group.splitlines()
                     if line.startswith(f"{names[0]}:"))
+    # Of the ssh server, where a test runs one.
+    if "\nsshd:" not in passwd:
+        passwd += "sshd:x:64059:65534::/run/sshd:/bin/false\n"
     if f"\n{USER}:" not in passwd:
         passwd += f"{USER}:x:{UID}:{gid_text}::/var/lib/libvirt:/bin/false\n"
     _write(os.path.join(directory, "etc/passwd"), passwd)

@@ -6,6 +6,7 @@ from typing import List
 from colo.case import Context, add, case, check, check_equal
 from domains import Disk, Domain, Nic, Plain, boot, objections
 from hosts import IMAGES, Hosts
+from program import NO_DOMAIN
 from scenario import (EXCHANGES, INTERVAL_MS, compare_images,
                       database_domain, end_load, fail_over, look_into,
                       program, went_on)
@@ -125,9 +126,24 @@ def program_on_host(context: Context) -> None:
     check_equal(colo.call("repair", on=hosts.b).code, 0, "nothing to repair")
 
 
+# What each command says about a protected domain, in one object.
+ANSWERS = (
+    (["status"], "word"),
+    (["set", "--interval", "500"], "set"),
+    (["checkpoint"], "pause-us"),
+    (["logs"], "here"),
+    (["doctor"], "hosts"),
+    (["xml", "--role", "primary"], "steps"),
+    (["xml", "--role", "secondary"], "steps"),
+    (["failover", "--planned"], "milliseconds"),
+    (["unprotect"], "state"),
+    (["repair"], "repaired"),
+)
+
+
 @case(timeout_s=240, reference=False)
-def program_xml(context: Context) -> None:
-    """`colo xml` writes domains that libvirt takes, for both roles."""
+def program_answers(context: Context) -> None:
+    """`colo xml` writes domains that libvirt takes; all can speak JSON."""
     hosts = Hosts(context).start()
     colo = program(context, hosts)
     boot(hosts, Plain())
@@ -140,3 +156,17 @@ def program_xml(context: Context) -> None:
     word = "colo-prepare-secondary"
     check(word in found[1] and word not in found[0],
           "the roles are mixed up")
+    context.step("answers as JSON")
+    said = colo.protect("plain", hosts.a, hosts.b, "--json").json()
+    check_equal(said["state"], "protected", str(said))
+    host = hosts.a
+    for words, member in ANSWERS:
+        answer = colo.call(words[0], "plain", *words[1:], "-c", host.uri,
+                           "--json")
+        check(member in answer.json(), f"{words[0]}: {answer.said}")
+        check(not answer.complaint, f"{words[0]}: {answer.complaint}")
+        if words[0] == "failover":
+            host = hosts.b
+    error = colo.call("status", "nobody", "-c", host.uri, "--json",
+                      code=NO_DOMAIN).json()["error"]
+    check_equal(error["exit"], NO_DOMAIN, str(error))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The program `colo` over ssh, as most people connect to the other host.
+
+Each host runs an ssh server of its own.  `make check` does not install one,
+for its package starts it on the machine itself.
+"""
+
+import os
+import shutil
+import stat
+
+from colo import procs
+from colo.case import Context, case, check, check_equal
+from domains import Plain, boot
+from hosts import Host, Hosts
+from scenario import EXCHANGES, INTERVAL_MS, program, went_on
+
+CONFIG = """\
+Port 22
+HostKey {key}
+AuthorizedKeysFile {key}.pub
+PidFile none
+PermitRootLogin yes
+StrictModes no
+UsePAM no
+"""
+
+
+def start_servers(context: Context, hosts: Hosts) -> str:
+    """One on each host; the ssh client that may log in there."""
+    server = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
+    if not server:
+        context.skip("there is no sshd: apt-get install openssh-server")
+    key = os.path.join(context.run_dir, "key")
+    config = os.path.join(context.run_dir, "sshd_config")
+    client = os.path.join(context.run_dir, "ssh")
+    procs.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    with open(config, "w", encoding="ascii") as file:
+        file.write(CONFIG.format(key=key))
+    with open(client, "w", encoding="ascii") as file:
+        file.write(f'#!/bin/sh\nexec ssh -F none -i {key} -o UserKnownHosts'
+                   'File=/dev/null -o StrictHostKeyChecking=no -o '
+                   'LogLevel=ERROR "$@"\n')
+    os.chmod(client, stat.S_IRWXU)
+    for host in hosts.both:
+        host.run(["mkdir", "-m", "755", "/run/sshd"])
+        log = os.path.join(context.log_dir, f"sshd-{host.name}.log")
+        with open(log, "ab") as output:
+            server_process = host.spawn(
+                [str(server), "-D", "-e", "-f", config], stdout=output,
+                stderr=output)
+        context.at_end(lambda process=server_process: procs.reap(process))
+    return client
+
+
+def uri_of(host: Host, client: str) -> str:
+    """By which the other host reaches this one's libvirt."""
+    return f"qemu+ssh://{host.address}/system?command={client}"
+
+
+@case(timeout_s=240, reference=False, slow=True)
+def ssh_both_ways(context: Context) -> None:
+    """Protect over ssh; the way back is found by itself."""
+    hosts = Hosts(context).start()
+    client = start_servers(context, hosts)
+    colo = program(context, hosts)
+    boot(hosts, Plain(), persistent=True)
+    load = context.client("kv,durable")
+    load.wait_progress(EXCHANGES)
+    colo.call("protect", "plain", "--to", uri_of(hosts.b, client),
+              "--interval", INTERVAL_MS, on=hosts.a)
+    for host in hosts.both:
+        said = colo.call("status", "plain", on=host).said
+        check("plain: Protected" in said, said)
+    colo.call("failover", "plain", "--planned", on=hosts.b)
+    went_on(context, load)
+    load.verify()
+    colo.call("unprotect", "plain", on=hosts.b)
+    check_equal(hosts.b.virsh("domstate", "plain"), "running", "the guest")
