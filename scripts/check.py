@@ -94,15 +94,14 @@ STAGES = {
               Command("step", ["tests/guest/build.sh", "--full"], 600)],
     "qtest": runner("tests/qtest/run.py", 900, (EMULATOR,)),
     "functional": runner("tests/functional/run.py", 2700, (EMULATOR, KERNEL)),
+    "libvirt": runner("tests/libvirt/run.py", 1500, (EMULATOR, KERNEL)),
 }
 
 # Not part of the whole. tsan: the core has no threads, and this shows that
-# its tests stay clean where glue calls it from several. libvirt: the program
-# `colo` is not finished; its case `story` fails at `colo unprotect`.
+# its tests stay clean where glue calls it from several.
 EXTRA = {
     "tsan": core_stage("unit", 300, "core-tsan")
     + core_stage("sim", 600, "core-tsan"),
-    "libvirt": runner("tests/libvirt/run.py", 900, (EMULATOR, KERNEL)),
 }
 
 # A stage asked for by name brings what it runs on.
