@@ -17,6 +17,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
 #include "qemu/units.h"
@@ -419,23 +420,43 @@ static bool find_parent_below_images(BDRVReplicationState *s, Error **errp)
     return s->parent;
 }
 
-/* Beside the image, if that is an ordinary file. */
-static char *default_state_file(BDRVReplicationState *s)
+/* The node that has the bytes, if it is a file or a device of this host. */
+static BlockDriverState *find_file(BDRVReplicationState *s)
 {
     BlockDriverState *bs;
-    struct stat st;
 
     GRAPH_RDLOCK_GUARD_MAINLOOP();
     bs = s->parent->bs;
     while (bs && !bs->drv->protocol_name) {
         bs = bdrv_primary_bs(bs);
     }
-    if (!bs || strcmp(bs->drv->format_name, "file") ||
-        strstart(bs->exact_filename, "/dev/", NULL) ||
+    return bs && (!strcmp(bs->drv->format_name, "file") ||
+                  !strcmp(bs->drv->format_name, "host_device")) ? bs : NULL;
+}
+
+/* Beside the image, if that is an ordinary file. */
+static char *default_state_file(BDRVReplicationState *s)
+{
+    BlockDriverState *bs = find_file(s);
+    struct stat st;
+
+    if (!bs || strstart(bs->exact_filename, "/dev/", NULL) ||
         stat(bs->exact_filename, &st) < 0 || !S_ISREG(st.st_mode)) {
         return NULL;
     }
     return g_strdup_printf("%s.colo", bs->exact_filename);
+}
+
+/* Another host does not know what lies in the cache of this one. */
+static void warn_of_cache(BDRVReplicationState *s)
+{
+    BlockDriverState *bs = find_file(s);
+
+    if (s->options.shared && bs && !(bs->open_flags & BDRV_O_NOCACHE)) {
+        warn_report("Disk '%s' is shared and node '%s' has no "
+                    "cache.direct=on: all is well only while both sides run "
+                    "on one host", s->bs->node_name, bs->node_name);
+    }
 }
 
 /* A guest must not run from a disk that was left in the middle of a merge. */
@@ -483,6 +504,7 @@ static bool open_disk(BDRVReplicationState *s, int flags, Error **errp)
     if (!open_label(s, flags, errp)) {
         return false;
     }
+    warn_of_cache(s);
     s->track = colo_track_new(bytes);
     session = colo_label_session(s->label);
     if (session) {
