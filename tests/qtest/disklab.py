@@ -13,6 +13,7 @@ import random
 import shlex
 from typing import Any, Dict, List, Optional
 
+import diskimage
 from colo import disk, procs
 from colo.case import Context, check, check_equal
 from nbdclient import NBDClient, NBDError
@@ -33,7 +34,7 @@ class Setup:
     """What the disk is made of."""
 
     size: int = 8 * MIB
-    kind: str = "raw"                   # or qcow2
+    kind: str = "raw"                   # or qcow2, luks
     seed: int = 1
     empty: bool = False                 # the image, else full of data
     direct: bool = False                # O_DIRECT
@@ -100,13 +101,11 @@ class DiskLab:
                 data[start:end] = self.random.randbytes(end - start)
         with open(raw, "wb") as file:
             file.write(data)
-        self._convert(raw, "raw", self.path, self.setup.kind)
+        diskimage.make(self._qemu_img(), raw, self.path, self.setup.kind)
         return data
 
-    def _convert(self, source: str, source_kind: str, target: str,
-                 kind: str) -> None:
-        procs.run([disk.tool(self.context.binary, "qemu-img"), "convert",
-                   "-f", source_kind, "-O", kind, source, target])
+    def _qemu_img(self) -> str:
+        return disk.tool(self.context.binary, "qemu-img")
 
     def _make_machine(self) -> Any:
         machine = self.context.machine(self.setup.name, [
@@ -141,7 +140,8 @@ class DiskLab:
                 "throttle-group": "few", "file": FILE_NODE})
         self.cmd("blockdev-add", {
             "driver": self.setup.kind, "node-name": IMAGE_NODE,
-            "file": below, "discard": "unmap"})
+            "file": below, "discard": "unmap",
+            **diskimage.node_options(self.cmd, self.setup.kind)})
         self.add_disk()
 
     def debug(self, command: str) -> None:
@@ -260,7 +260,7 @@ class DiskLab:
     def check_image(self) -> None:
         """QEMU has ended: the image holds what the guest saw."""
         copy = self._in_run_dir("copy")
-        self._convert(self.path, self.setup.kind, copy, "raw")
+        diskimage.read(self._qemu_img(), self.path, self.setup.kind, copy)
         with open(copy, "rb") as file:
             check(file.read() == self.view, "the image is not what the guest "
                                             "saw last")

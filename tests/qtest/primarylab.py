@@ -14,6 +14,7 @@ import socket
 import time
 from typing import Any, Dict, List, Optional
 
+import diskimage
 from colo import disk, images, procs
 from colo.case import Context, check, check_equal
 from nbdclient import NBDClient, NBDError
@@ -73,7 +74,7 @@ class Setup:
     """What the disk is made of."""
 
     size: int = 16 * MIB
-    kind: str = "raw"                   # or qcow2
+    kind: str = "raw"                   # or qcow2, luks
     seed: int = 1
     iothread: bool = False
     options: Options = dataclasses.field(default_factory=dict)
@@ -101,8 +102,12 @@ class PrimaryLab:
         return os.path.join(self.context.run_dir, name)
 
     def tool(self, name: str, *words: str) -> str:
-        """Run a program that lies beside QEMU."""
-        return procs.run([disk.tool(self.context.binary, name), *words])
+        """Run such a program."""
+        return procs.run([self.tool_path(name), *words])
+
+    def tool_path(self, name: str) -> str:
+        """A program that lies beside QEMU."""
+        return disk.tool(self.context.binary, name)
 
     def _make_image(self, path: str) -> None:
         """Every fourth MiB is a hole."""
@@ -112,14 +117,15 @@ class PrimaryLab:
                 file.seek(at)
                 file.write(self.random.randbytes(MIB))
             file.truncate(self.size)
-        self.tool("qemu-img", "convert", "-f", "raw", "-O", self.setup.kind,
-                  raw, path)
+        diskimage.make(self.tool_path("qemu-img"), raw, path, self.setup.kind)
 
     def _data_offsets(self) -> List[int]:
         return [at for at in range(0, self.size, MIB) if at // MIB % 4 != 3]
 
     def data_bytes(self) -> int:
         """What the image holds before the guest writes to it."""
+        if self.setup.kind == "luks":
+            return self.size    # there a hole is not known as one
         return sum(min(MIB, self.size - at) for at in self._data_offsets())
 
     def start(self) -> None:
@@ -133,7 +139,8 @@ class PrimaryLab:
             "driver": self.setup.kind, "node-name": IMAGE_NODE,
             "discard": "unmap", "file": {
                 "driver": "file", "filename": self.image,
-                "discard": "unmap"}})
+                "discard": "unmap"},
+            **diskimage.node_options(self.cmd, self.setup.kind)})
         self.add_disk()
         self._socket = self.path(f"guest{self._starts}.nbd")
         self.cmd("nbd-server-start", {
@@ -174,8 +181,8 @@ class PrimaryLab:
         return Server(self, name, "driver=raw,discard=unmap,file.driver=file,"
                                   f"file.filename={path}")
 
-    def add_target(self, server: Server, **options: Any) -> str:
-        """The node that writes to that server."""
+    def add_target(self, server: Any, **options: Any) -> str:
+        """The node that writes to a Server, or to what has its name."""
         node = f"to-{server.name}"
         self.cmd("blockdev-add", {
             "driver": "nbd", "node-name": node, "discard": "unmap",
@@ -241,8 +248,11 @@ class PrimaryLab:
     def compare(self, name: str = "copy") -> None:
         """The image and its copy are equal; nobody writes now."""
         self.guest.flush()
-        images.compare(disk.tool(self.context.binary, "qemu-img"),
-                       self.image, self.path(f"{name}.raw"))
+        image = self.image
+        if self.setup.kind == "luks":
+            image = self.path("decrypted.raw")
+            diskimage.read(self.tool_path("qemu-img"), self.image, "luks", image)
+        images.compare(self.tool_path("qemu-img"), image, self.path(f"{name}.raw"))
 
     def quit(self) -> None:
         """End QEMU in good order."""

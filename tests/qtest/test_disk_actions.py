@@ -65,9 +65,11 @@ def _register() -> None:
         ("primary", at_a_primary, {}),
         ("primary_iothread", at_a_primary, {"iothread": True}),
         ("primary_qcow2", at_a_primary, {"kind": "qcow2"}),
+        ("primary_luks", at_a_primary, {"kind": "luks"}),
         ("secondary", at_a_secondary, {}),
         ("secondary_iothread", at_a_secondary, {"iothread": True}),
         ("secondary_qcow2", at_a_secondary, {"kind": "qcow2"}),
+        ("secondary_luks", at_a_secondary, {"kind": "luks"}),
     ]
     for name, function, changes in rows:
         def body(context: Context, function: Callable[..., None] = function,

@@ -20,6 +20,7 @@ BASE = "xen:protected"
 FORMS: Dict[str, Setup] = {
     "raw": Setup(),
     "qcow2": Setup(kind="qcow2"),
+    "luks": Setup(kind="luks"),
     "raw_iothread": Setup(iothread=True),
     "raw_odd_size": Setup(size=16 * MIB - 3 * 512),
 }
