@@ -253,6 +253,10 @@ def _register() -> None:
                          "the images")
         add(name, again, timeout_s=60 + 60 * count, reference=False,
             slow=slow)
+    def one_image(context: Context) -> None:
+        rounds(context, 3, shared=True)
+    one_image.__doc__ = "3 times: lose a side of a pair on one shared image"
+    add("disk_shared_rounds", one_image, timeout_s=240, reference=False)
     for how in ("stop", "hold"):
         def body(context: Context, how: str = how) -> None:
             lost_link(context, how)

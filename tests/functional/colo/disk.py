@@ -35,6 +35,7 @@ class Options:
     sync: str = "none"          # at first: both images are equal; or full
     buffer_limit_mib: int = 0   # 0: QEMU's default
     relayed: bool = False       # a relay before the secondary's server
+    shared: bool = False        # both sides have one image
     extra: Dict[str, str] = dataclasses.field(default_factory=dict)
 
 

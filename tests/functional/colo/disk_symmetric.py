@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The disk of a pair in the form that is the same on both sides.
 
-Each side has one image and the same node above it:
+Each side has one image, or with `shared` both have the same, and the same node
+above it:
 
     parent0   the image
     disk0     driver=replication over it, under the guest's device
@@ -35,13 +36,14 @@ class SymmetricDisk(NoDisk):
         self._options = options
         # Where the images lie; the letters change places when the former
         # secondary gets a secondary of its own.
-        self._place = {"primary": "a", "secondary": "b"}
+        self._place = {"primary": "a",
+                       "secondary": "a" if options.shared else "b"}
         self._generation = 0
         self._relays: List[Cut] = []
         self.copied_bytes = 0       # by the last attachment, all disks
         for index in range(options.count):
-            images.create(qemu_img, [self.path(place, index)
-                                     for place in ("a", "b")],
+            images.create(qemu_img, [self.path(place, index) for place in
+                                     sorted(set(self._place.values()))],
                           options.format, options.size_mib,
                           options.filesystem)
 
@@ -69,7 +71,8 @@ class SymmetricDisk(NoDisk):
             argv += ["-blockdev",
                      f"driver={self._options.format},node-name=parent{index},"
                      "discard=unmap,file.driver=file,file.discard=unmap,"
-                     f"file.filename={self.image(side, index)}",
+                     f"file.filename={self.image(side, index)}"
+                     + self._sharing(side),
                      "-blockdev",
                      f"driver=replication,node-name=disk{index},"
                      f"file=parent{index},discard=unmap"
@@ -83,9 +86,17 @@ class SymmetricDisk(NoDisk):
             return ""
         return f",state-file={self.image(side, index)}.state"
 
+    def _sharing(self, side: str) -> str:
+        """Of an image that two hosts have open."""
+        if not self._options.shared:
+            return ""
+        locking = "off" if side == "secondary" else "auto"
+        return f",file.cache.direct=on,file.locking={locking}"
+
     def _limits(self) -> str:
-        text = "".join(f",{name}={value}" for name, value in
-                       self._options.extra.items())
+        text = ",shared=on" if self._options.shared else ""
+        text += "".join(f",{name}={value}" for name, value in
+                        self._options.extra.items())
         if self._options.buffer_limit_mib:
             text += (f",buffer-limit={self._options.buffer_limit_mib}M,"
                      f"spill-dir={self._dir}")
@@ -142,6 +153,8 @@ class SymmetricDisk(NoDisk):
 
     def _how(self, secondary: QMPClient, index: int) -> Dict[str, Any]:
         """What the first secondary needs; a side that returns needs little."""
+        if self._options.shared:
+            return {"sync": "none"}
         if self._generation == 1:
             return {"sync": self._options.sync}
         return {"sync": "incremental", "base": self.state(secondary, index)}
