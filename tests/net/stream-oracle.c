@@ -200,7 +200,7 @@ static void look_at_use(StreamOracle *o, OracleFlow *of)
  * If it repeats something old, or overtakes, that is open until the next cut.
  */
 static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
-                         const NetView *v, uint32_t from)
+                         const NetView *v, uint32_t from, uint32_t to)
 {
     look_at_use(o, of);
     if (v->flags & NET_SYN && of->floor) {
@@ -216,8 +216,7 @@ static void learn_common(StreamOracle *o, OracleFlow *of, unsigned side,
     if (side == P && v->flags & NET_SYN && of->end == 0) {
         of->known = true;
         of->common = 0;
-    } else if (side == P && !of->seen[P] &&
-               (v->data_bytes || v->flags & NET_FIN)) {
+    } else if (side == P && !of->seen[P] && to > MAX(from, of->least)) {
         of->seen[P] = true;
         of->common = MAX(of->least, from);
         of->begin = from > of->least || !of->least ? from : 0;
@@ -235,7 +234,7 @@ static void tcp_heard_primary(StreamOracle *o, OracleFlow *of,
     if (v->flags & NET_SYN && of->f->predecessor >= 0) {
         o->flow[of->f->predecessor].over = true;
     }
-    learn_common(o, of, P, v, item->from);
+    learn_common(o, of, P, v, item->from, item->to);
     for (at = item->from; at < item->to; at++) {
         of->marks[at] |= MARK_P;
     }
@@ -261,7 +260,7 @@ static void tcp_heard_secondary(StreamOracle *o, OracleFlow *of,
     uint32_t from, to, at;
 
     segment_range(of, v, &from, &to);
-    learn_common(o, of, S, v, from);
+    learn_common(o, of, S, v, from, to);
     for (at = from; at < to && at < of->script->size; at++) {
         bool same = segment_symbol(v, from, to, at) == of->script->symbols[at];
 

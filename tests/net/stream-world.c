@@ -139,9 +139,11 @@ static bool say(World *w, unsigned side, unsigned flow, SendWhat what)
     bool begins = f->predecessor >= 0 && w->side[side].flow[flow].next == 0;
     ColoNetFrame *frame, *next;
 
-    if (begins && side == P &&
-        !oracle_nothing_held(w->rig.oracle, f->predecessor)) {
-        return false;
+    if (begins && side == P) {
+        hand_over_late(w, P, f->predecessor);
+        if (!w->good || !oracle_nothing_held(w->rig.oracle, f->predecessor)) {
+            return false;
+        }
     }
     frame = sender_send(&w->side[side], flow, what);
     if (frame && begins) {
