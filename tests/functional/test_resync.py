@@ -6,7 +6,7 @@ Sides die and come back, what differs is copied, and the images are compared
 byte for byte; all that was ever acknowledged is there at the end.
 """
 
-from typing import List
+from typing import Any, Dict, List, Tuple
 
 from colo import diskload, status, volumes
 from colo.case import Context, add, check
@@ -15,6 +15,7 @@ from colo.disk_symmetric import SymmetricDisk
 from colo.ending import end_side, take_over
 from colo.pair import Pair
 from colo.traffic import Client
+from colo.vm import VM
 
 EXCHANGES = 40
 SIZE_MIB = 160
@@ -164,32 +165,55 @@ def clean_end(context: Context, side: str) -> None:
     come_back(context, pair, client)
 
 
+def requests_of(context: Context) -> List[Tuple[str, Dict[str, Any]]]:
+    """What people do to disks."""
+    copy = {"job-id": "job0", "sync": "full"}
+    file = {"target": context.run_dir + "/file.raw", "format": "raw", **copy}
+    found: List[Tuple[str, Dict[str, Any]]] = []
+    for node in ("disk0", "parent0"):
+        found += [
+            ("block_resize", {"node-name": node, "size": 2 * SIZE_MIB << 20}),
+            ("blockdev-snapshot-sync", {
+                "node-name": node, "snapshot-node-name": "above",
+                "snapshot-file": context.run_dir + "/above.qcow2"}),
+            ("blockdev-mirror", {"device": node, "target": "sink", **copy}),
+            ("blockdev-mirror", {"device": "sink", "target": node, **copy}),
+            ("blockdev-backup", {"device": node, "target": "sink", **copy}),
+            ("drive-mirror", {"device": node, **file}),
+            ("drive-backup", {"device": node, **file}),
+            ("block-stream", {"device": node, "job-id": "job0"}),
+            ("block-commit", {"device": node, "job-id": "job0"}),
+            ("colo-disk-remove", {"node": node}),
+            ("blockdev-del", {"node-name": node})]
+    return found
+
+
+def device_of(machine: VM) -> str:
+    """The device whose disk it is."""
+    for entry in machine.qmp.cmd("query-block"):
+        if entry.get("inserted", {}).get("node-name") == "disk0":
+            return str(entry["qdev"]).rsplit("/virtio-backend", 1)[0]
+    raise AssertionError("no device has disk0")
+
+
 def actions(context: Context) -> None:
-    """What people do to disks is refused with a reason, or done right."""
+    """What people do to disks is refused on both sides, with a reason."""
     pair = diskload.start(context, "symmetric", disk_options=disks())
     client = context.client("database,records")
     client.wait_progress(EXCHANGES)
-    pair.p.qmp.cmd("blockdev-add", {
-        "driver": "null-co", "node-name": "sink", "size": SIZE_MIB << 20})
-    for command, arguments in (
-            ("block_resize", {"node-name": "disk0",
-                              "size": 2 * SIZE_MIB << 20}),
-            ("block_resize", {"node-name": "parent0",
-                              "size": 2 * SIZE_MIB << 20}),
-            ("blockdev-snapshot-sync", {
-                "node-name": "disk0", "snapshot-node-name": "above",
-                "snapshot-file": context.run_dir + "/above.qcow2"}),
-            ("blockdev-mirror", {"job-id": "copy", "device": "disk0",
-                                 "target": "sink", "sync": "full"}),
-            ("blockdev-backup", {"job-id": "save", "device": "disk0",
-                                 "target": "sink", "sync": "full"}),
-            ("blockdev-del", {"node-name": "disk0"})):
-        error = pair.p.qmp.try_cmd(command, arguments)
-        words = error.desc if error else "done"
-        context.step(f"{command}: {words}")
-        check(not error or len(words) > 15, f"{command}: no reason")
+    for machine in (pair.p, pair.secondary()):
+        machine.qmp.cmd("blockdev-add", {
+            "driver": "null-co", "node-name": "sink",
+            "size": SIZE_MIB << 20})
+        for command, arguments in requests_of(context) + [
+                ("device_del", {"id": device_of(machine)})]:
+            error = machine.qmp.try_cmd(command, arguments)
+            check(error, f"{machine.name}: {command} was not refused")
+            assert error is not None
+            context.step(f"{machine.name}: {command}: {error.desc}")
+            check(len(error.desc) > 15, f"{command}: no reason")
         pair.wait_protected(20)
-    pair.wait_checkpoints(3)
+        pair.wait_checkpoints(2)
     client.wait_progress(EXCHANGES)
     end_side(pair, "secondary")
     come_back(context, pair, client)
