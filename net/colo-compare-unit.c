@@ -260,7 +260,7 @@ static void out_drained(void *opaque)
 static void mark_mirror(CompareUnit *u)
 {
     if (u->mirror && colo_net_role() == COLO_NET_PRIMARY) {
-        colo_link_put_marker(u->mirror, COLO_MARKER_EPOCH, colo_net_epoch());
+        colo_link_put_epoch(u->mirror, colo_net_epoch());
         colo_link_flush(u->mirror);
     }
 }

@@ -50,6 +50,8 @@ struct ColoLink {
     bool open;                 /* under lock, as all below */
     bool writing;              /* somebody is between take and put back */
     GByteArray *queued;
+    size_t marker_end;         /* of the last epoch in queued, or 0 */
+    bool gap;                  /* of frames not taken, and that is told */
     GByteArray *leaving;       /* the writer's while @writing */
     size_t left_bytes;         /* of leaving: already with the device */
     uint64_t connection;       /* how many there have been */
@@ -113,6 +115,7 @@ static GByteArray *emptied(GByteArray *array)
 static void drop_queued_locked(ColoLink *link)
 {
     link->queued = emptied(link->queued);
+    link->marker_end = 0;
     if (!link->writing) {
         link->leaving = emptied(link->leaving);
         link->left_bytes = 0;
@@ -132,6 +135,7 @@ static bool take_locked(ColoLink *link)
     empty = link->leaving;
     link->leaving = link->queued;
     link->queued = empty;
+    link->marker_end = 0;
     return link->leaving->len > 0;
 }
 
@@ -303,17 +307,41 @@ ColoLinkResult colo_link_put(ColoLink *link, const ColoNetFrame *f)
     return put_locked(link, &head, &iov, 1);
 }
 
-/* Markers are few and small: the limit is not for them. */
-void colo_link_put_marker(ColoLink *link, ColoMarkerType type,
-                          uint64_t epoch)
+/*
+ * The limit is not for markers. But of those that follow each other only the
+ * last one counts, so that there are not more of them than frames.
+ */
+static void put_marker_locked(ColoLink *link, ColoMarkerType type,
+                              uint64_t epoch)
 {
     uint8_t marker[COLO_MARKER_BYTES];
 
-    colo_framer_put_marker(marker, type, epoch);
-    QEMU_LOCK_GUARD(&link->lock);
-    if (link->open) {
-        g_byte_array_append(link->queued, marker, sizeof(marker));
+    if (!link->open) {
+        return;
     }
+    colo_framer_put_marker(marker, type, epoch);
+    if (link->marker_end && link->marker_end == link->queued->len) {
+        g_byte_array_set_size(link->queued,
+                              link->marker_end - sizeof(marker));
+    }
+    g_byte_array_append(link->queued, marker, sizeof(marker));
+    link->marker_end = type == COLO_MARKER_EPOCH ? link->queued->len : 0;
+}
+
+void colo_link_put_epoch(ColoLink *link, uint64_t epoch)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    put_marker_locked(link, COLO_MARKER_EPOCH, epoch);
+}
+
+void colo_link_note_gap(ColoLink *link, ColoLinkResult r, uint64_t epoch)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    if (r != COLO_LINK_OK && !link->gap) {
+        put_marker_locked(link, COLO_MARKER_GAP, epoch);
+        flush_locked(link);
+    }
+    link->gap = r != COLO_LINK_OK;
 }
 
 bool colo_link_is_open(ColoLink *link)
@@ -341,6 +369,9 @@ static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
 {
     ColoFramerItem item;
 
+    if (link->framer.error != COLO_FRAMER_OK) {
+        return;                 /* told; not every device can be closed */
+    }
     if (link->ops->begin) {
         link->ops->begin(link->opaque);
     }
@@ -505,6 +536,7 @@ static void set_open(ColoLink *link, bool open)
     QEMU_LOCK_GUARD(&link->lock);
     link->open = open;
     link->connection += open;
+    link->gap = false;
     unwatch_locked(link);
     drop_queued_locked(link);
 }

@@ -61,8 +61,11 @@ ColoLinkResult colo_link_send_iov(ColoLink *link, const struct iovec *iov,
                                   int iovcnt, uint32_t vnet_bytes);
 /* Only queue, for a flush behind several. */
 ColoLinkResult colo_link_put(ColoLink *link, const ColoNetFrame *f);
-void colo_link_put_marker(ColoLink *link, ColoMarkerType type,
-                          uint64_t epoch);
+/* What follows belongs to @epoch; only queued. */
+void colo_link_put_epoch(ColoLink *link, uint64_t epoch);
+/* @r is what became of the frame sent last: the receiver learns where some
+ * were not taken. One thread sends and calls this. */
+void colo_link_note_gap(ColoLink *link, ColoLinkResult r, uint64_t epoch);
 /* Send what is queued as far as the device takes it now. */
 void colo_link_flush(ColoLink *link);
 bool colo_link_is_open(ColoLink *link);

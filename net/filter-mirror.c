@@ -94,6 +94,9 @@ static void send_out(MirrorState *s, const struct iovec *iov, int iovcnt)
     ColoLinkResult r = colo_link_send_iov(s->out, iov, iovcnt,
                                           vnet_bytes(s));
 
+    if (colo_net_role() == COLO_NET_SECONDARY) {
+        colo_link_note_gap(s->out, r, colo_net_epoch());
+    }
     if (r != COLO_LINK_OK) {
         trace_colo_filter_left_out(s->part.name, r == COLO_LINK_FULL);
         left_out(s);
@@ -103,7 +106,7 @@ static void send_out(MirrorState *s, const struct iovec *iov, int iovcnt)
 static void mark_out(MirrorState *s)
 {
     if (s->out && colo_net_role() != COLO_NET_NONE) {
-        colo_link_put_marker(s->out, COLO_MARKER_EPOCH, colo_net_epoch());
+        colo_link_put_epoch(s->out, colo_net_epoch());
         colo_link_flush(s->out);
     }
 }
@@ -379,8 +382,12 @@ static void cleanup(NetFilterState *nf)
 {
     MirrorState *s = MIRROR(nf);
 
-    /* Nothing may get past where this stood until it is decided. */
-    if (s->out && is_redirector(s) && colo_net_role() == COLO_NET_PRIMARY) {
+    /*
+     * Nothing may get past where this stood until it is decided. While it
+     * may not be removed its netdev goes, and nothing gets past that.
+     */
+    if (s->out && is_redirector(s) && colo_net_role() == COLO_NET_PRIMARY &&
+        colo_net_may_remove()) {
         colo_net_hold_guest();
     }
     if (s->registered) {

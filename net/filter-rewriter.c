@@ -118,7 +118,7 @@ static void tick(void *opaque)
 static void mark(RewriterState *s)
 {
     if (s->link && colo_net_role() == COLO_NET_SECONDARY) {
-        colo_link_put_marker(s->link, COLO_MARKER_EPOCH, colo_net_epoch());
+        colo_link_put_epoch(s->link, colo_net_epoch());
         colo_link_flush(s->link);
     }
 }
@@ -255,8 +255,12 @@ static const ColoNetPartOps part_ops = {
 
 static void answer(RewriterState *s, const struct iovec *iov, int iovcnt)
 {
-    colo_link_send_iov(s->link, iov, iovcnt,
-                       s->parent_obj.netdev->vnet_hdr_len);
+    ColoLinkResult r = colo_link_send_iov(s->link, iov, iovcnt,
+                                          s->parent_obj.netdev->vnet_hdr_len);
+
+    if (colo_net_role() == COLO_NET_SECONDARY) {
+        colo_link_note_gap(s->link, r, colo_net_epoch());
+    }
 }
 
 static ssize_t receive_iov(NetFilterState *nf, NetClientState *sender,

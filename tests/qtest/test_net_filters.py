@@ -308,6 +308,29 @@ def net_redirector_garbage(context: Context) -> None:
     check_equal(nic.guest.frame(), HELLO, "frame after half a frame")
 
 
+@case(linux=False, reference=False)
+def net_redirector_garbage_in_a_pipe(context: Context) -> None:
+    """A device that cannot be closed: it is said once."""
+    lab = Lab(context)
+    nic = lab.nic("n0")
+    path = lab.path("pipe")
+    for end in ("in", "out"):
+        os.mkfifo(f"{path}.{end}")
+    lab.qmp.cmd("chardev-add", {"id": "c0", "backend": {
+        "type": "pipe", "data": {"device": path}}})
+    lab.add("filter-redirector", "f0", netdev="n0", queue="tx", indev="c0")
+    with open(f"{path}.in", "wb", buffering=0) as pipe:
+        pipe.write(nic.client.encode(HELLO))
+        check_equal(nic.guest.frame(), HELLO, "frame before garbage")
+        for _ in range(20):
+            pipe.write(GARBAGE["text"])
+            lab.qmp.cmd("query-status")
+    lab.wait_log("chardev 'c0' does not bring frames: ")
+    nic.guest.quiet(0.1)
+    check_equal(lab.log().count("does not bring frames"), 1, "said so often")
+    lab.quit()
+
+
 # ---------------------------------------------------------- vnet header
 
 def vnet_lab(context: Context) -> Lab:

@@ -6,7 +6,7 @@ from us, as do the marks of the cut and the answers of the secondary.
 """
 
 import time
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import packets
 from colo import bootsector, procs, status
@@ -15,9 +15,13 @@ from colo.pair import Config, Pair
 from colo.vm import VM, Spec
 from netlab import Lab
 from test_net_compare import CHARDEVS, Bench
-from wires import Wire
+from wires import EPOCH, GAP, Marker, Wire
 
 GAP_MS = 20
+STALL_BYTES = 80 << 20
+FRAME_BYTES = 60000
+CHECKPOINTS = 12
+HELLO = b"Hello! Any bytes will do."
 SETTLED_S = 0.5
 HOLD_MS = 100
 
@@ -101,3 +105,82 @@ def net_pair_asks_are_served_by_the_cut(context: Context) -> None:
     procs.wait_until(lambda: epoch(pair) == number + 2, 5, "another one")
     check(asked(pair)["timeout"] == counts.get("timeout", 0) + 1,
           f"asked for: {asked(pair)}")
+
+
+def items(wire: Wire) -> List[Any]:
+    """All that comes until it is quiet: numbers of frames, and markers."""
+    found: List[Any] = []
+    try:
+        while True:
+            item = wire.item(0.5)
+            found.append(item.marker or int.from_bytes(item.frame[:8], "big"))
+    except TimeoutError:
+        return found
+
+
+def numbered(number: int, size: int = FRAME_BYTES) -> bytes:
+    """A frame that items() knows again."""
+    return number.to_bytes(8, "big") + bytes(size - 8)
+
+
+@case(linux=False, reference=False)
+def net_pair_answers_left_out_are_told(context: Context) -> None:
+    """A primary that stalls learns where answers of the secondary lack."""
+    pair = protected(context)
+    lab = PairLab(context, pair.secondary())
+    nic = lab.nic("n0")
+    lab.chardev("c0")
+    lab.add("filter-rewriter", "r0", netdev="n0", primary="c0")
+    primary = lab.wire("c0", vnet=True)
+    count = STALL_BYTES // FRAME_BYTES
+    for number in range(1, count + 1):
+        nic.guest.send(numbered(number))
+    lab.qmp.cmd("query-status")
+    found = items(primary)
+    nic.guest.send(numbered(count + 1))
+    found += items(primary)
+    check_equal(found.pop(0), Marker(EPOCH, epoch(pair)), "the begin")
+    check_equal(found.pop(), count + 1, "the end")
+    check(isinstance(found[-1], Marker) and found.pop().kind == GAP,
+          f"no gap was told behind {found[-3:]}")
+    check_equal(found, list(range(1, len(found) + 1)), "what came before")
+    check(len(found) < count, "nothing was left out")
+
+
+@case(linux=False, reference=False)
+def net_pair_marks_in_a_stall(context: Context) -> None:
+    """Cuts that nobody reads of do not add up."""
+    pair = protected(context)
+    lab = PairLab(context, pair.p)
+    nic = lab.nic("n0")
+    lab.chardev("c0")
+    lab.add("filter-mirror", "m0", netdev="n0", queue="tx", outdev="c0")
+    mirror = lab.wire("c0")
+    check_equal(mirror.item().marker, Marker(EPOCH, epoch(pair)), "the begin")
+    for number in range(1, 101):
+        nic.client.send(numbered(number))
+        check_equal(nic.guest.frame()[:8], number.to_bytes(8, "big"),
+                    "for the guest")
+    for _ in range(CHECKPOINTS):
+        pair.p.qmp.cmd("colo-checkpoint")
+    found = items(mirror)
+    check_equal(found[:100], list(range(1, 101)), "frames")
+    check_equal(found[100:], [Marker(EPOCH, epoch(pair))], "marks")
+
+
+@case(linux=False, reference=False)
+def net_pair_netdev_goes(context: Context) -> None:
+    """netdev_del takes the filters along; the guest has no reason to stop."""
+    pair = protected(context)
+    lab = PairLab(context, pair.p)
+    lab.netdev("n0")
+    lab.chardev("c0")
+    lab.add("filter-redirector", "d0", netdev="n0", queue="rx", outdev="c0")
+    error = lab.qmp.try_cmd("object-del", {"id": "d0"})
+    check(error is not None, "a part that is needed was removed")
+    lab.qmp.cmd("netdev_del", {"id": "n0"})
+    check_equal(pair.p.runstate(), "running", "the primary")
+    before = bootsector.progress(pair.p.console())
+    procs.wait_until(lambda: bootsector.progress(pair.p.console()) != before,
+                     5, "the guest at work")
+    check_equal(asked(pair).get("queue-full", 0), 0, "asked for nothing")
