@@ -77,6 +77,7 @@ class Setup:
     kind: str = "raw"                   # or qcow2, luks
     seed: int = 1
     iothread: bool = False
+    image: str = ""                     # one that is there already
     options: Options = dataclasses.field(default_factory=dict)
 
 
@@ -89,10 +90,12 @@ class PrimaryLab:
         self.setup = dataclasses.replace(setup or Setup(), **changes)
         self.size = self.setup.size
         self.random = random.Random(self.setup.seed)
-        self.image = self.path(f"here.{self.setup.kind}")
+        self.image = (self.setup.image
+                      or self.path(f"here.{self.setup.kind}"))
         self._starts = 0
         self._clients = 0
-        self._make_image(self.image)
+        if not self.setup.image:
+            self._make_image(self.image)
         self.start()
 
     # -- making it -------------------------------------------------------

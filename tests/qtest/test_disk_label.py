@@ -143,6 +143,30 @@ def disk_track_survives_a_restart(context: Context) -> None:
 
 
 @case(linux=False, reference=False)
+def disk_track_of_a_secondary(context: Context) -> None:
+    """What a survivor merged and wrote is in its image when it ends."""
+    lab = DiskLab(context, kind="qcow2", size=16 * MIB)
+    lab.steps("begin", "cut", "enter")
+    # Equal on both, but nobody has said that it is on stable storage.
+    lab.write("peer", 0, lab.random.randbytes(64 * KIB))
+    lab.steps("cut", "enter")
+    lab.write("guest", 4 * MIB, lab.random.randbytes(64 * KIB))
+    lab.write("peer", 8 * MIB, lab.random.randbytes(64 * KIB))
+    lab.step("take-over")
+    lab.write("guest", 12 * MIB, lab.random.randbytes(64 * KIB))
+    lab.wait_merged()
+    check_equal(lab.info()["differs"], 4 * 64 * KIB, "what differs")
+    lab.quit()
+    lab.check_image()
+    survivor = PrimaryLab(context, kind="qcow2", size=lab.size,
+                          image=lab.path)
+    info = survivor.info()
+    check_equal((info["state"], info["differs"]),
+                ("test:alone", 4 * 64 * KIB), "state, what differs")
+    survivor.quit()
+
+
+@case(linux=False, reference=False)
 def disk_track_without_the_node(context: Context) -> None:
     """Who writes to the image past the node is noted as well."""
     lab = PrimaryLab(context, kind="qcow2")
