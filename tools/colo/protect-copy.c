@@ -50,6 +50,9 @@ static bool attach(ColoProtect *p, const ColoDiskFact *fact, GError **error)
         fact->target, "full", NULL, p->speed_bytes_s), error);
 }
 
+/* QEMU's own limit for the memory is less than most networks can carry. */
+#define ANY_SPEED (UINT64_C(1) << 40)
+
 typedef struct Copy {
     uint64_t done_bytes;
     uint64_t total_bytes;
@@ -171,9 +174,8 @@ static bool set_parameters(ColoProtect *p, GError **error)
                p->options->interval_ms), error) &&
            colo_protect_here(p, colo_command_downtime(FIRST_DOWNTIME_MS),
                              error) &&
-           (!p->speed_bytes_s ||
-            colo_protect_here(p, colo_command_bandwidth(p->speed_bytes_s),
-                              error));
+           colo_protect_here(p, colo_command_bandwidth(
+               p->speed_bytes_s ? p->speed_bytes_s : ANY_SPEED), error);
 }
 
 static bool begin_copy(ColoProtect *p, GError **error)
