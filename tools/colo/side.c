@@ -114,28 +114,18 @@ static void look_into_qemu(ColoSide *side, ColoHost *host,
     look_at_domain(side, host, domain);
 }
 
-void colo_side_look(ColoSide *side, ColoHost *host, const char *domain)
+/* Everything that the host can tell; its pair is known by now. */
+static void look_at_side(ColoSide *side, ColoHost *host,
+                         const ColoDomStatus *status, const char *domain)
 {
-    g_auto(ColoDomStatus) status = {};
-    g_autoptr(GError) error = NULL;
-
-    side->copy_percent = -1;
-    side->sync_percent = -1;
-    if (!colo_host_status(host, domain, &status, &error)) {
-        side->reach = COLO_REACH_NO_HOST;
-        side->problem = g_strdup(error->message);
-        return;
-    }
-    side->state = status.state;
-    side->is_crashed = status.is_crashed;
+    side->state = status->state;
+    side->is_crashed = status->is_crashed;
     side->reach = COLO_REACH_NO_DOMAIN;
-    if (status.state != COLO_DOM_ABSENT) {
-        side->pair = colo_host_pair(host, domain, NULL);
-    }
     side->host = colo_host_name(host);
-    if (status.state == COLO_DOM_RUNNING || status.state == COLO_DOM_PAUSED) {
+    if (status->state == COLO_DOM_RUNNING ||
+        status->state == COLO_DOM_PAUSED) {
         side->reach = COLO_REACH_SILENT;
-        side->is_guest_paused = status.state == COLO_DOM_PAUSED;
+        side->is_guest_paused = status->state == COLO_DOM_PAUSED;
         look_into_qemu(side, host, domain);
         side->reach = COLO_REACH_FINE;
     }
@@ -150,8 +140,9 @@ typedef struct Look {
     char *uri;
     char *domain;
     ColoSide side;          /* of the thread until .is_done, under @lock */
-    char *uuid;
+    char *uuid;             /* these three: @lock, set once */
     char *name;
+    char *peer;             /* where its peer is */
     ColoExit exit;          /* why the domain could not be found */
     bool is_connected;      /* @lock: its libvirt answered */
     bool is_done;           /* @lock */
@@ -167,9 +158,25 @@ static void look_unref(Look *look)
     g_free(look->domain);
     g_free(look->uuid);
     g_free(look->name);
+    g_free(look->peer);
     g_mutex_clear(&look->lock);
     g_cond_clear(&look->changed);
     g_free(look);
+}
+
+/* Whoever waits for it can look at the peer now, too. */
+static void tell_who(Look *look, const ColoDomStatus *status,
+                     const ColoPair *pair)
+{
+    g_mutex_lock(&look->lock);
+    look->is_connected = true;
+    if (status->state != COLO_DOM_ABSENT) {
+        look->uuid = g_strdup(status->uuid);
+        look->name = g_strdup(status->name);
+        look->peer = g_strdup(pair ? pair->peer : NULL);
+    }
+    g_cond_signal(&look->changed);
+    g_mutex_unlock(&look->lock);
 }
 
 static void look_fill(Look *look, ColoSide *side)
@@ -186,16 +193,13 @@ static void look_fill(Look *look, ColoSide *side)
         look->exit = colo_error_exit(error);
         return;
     }
-    g_mutex_lock(&look->lock);
-    look->is_connected = true;
-    g_mutex_unlock(&look->lock);
     if (status.state == COLO_DOM_ABSENT) {
         look->exit = COLO_EXIT_NO_DOMAIN;
     } else {
-        look->uuid = g_strdup(status.uuid);
-        look->name = g_strdup(status.name);
+        side->pair = colo_host_pair(host, status.uuid, NULL);
     }
-    colo_side_look(side, host, look->uuid ? look->uuid : look->domain);
+    tell_who(look, &status, side->pair);
+    look_at_side(side, host, &status, status.uuid);
 }
 
 static gpointer look_thread(gpointer opaque)
@@ -227,6 +231,20 @@ static Look *look_start(const char *uri, const char *domain)
     return look;
 }
 
+/* Until it is known who the domain is, or it turns out that it is not. */
+static void look_who(Look *look, ColoView *view, char **peer, int64_t end_us)
+{
+    g_mutex_lock(&look->lock);
+    while (!look->uuid && !look->is_done &&
+           g_cond_wait_until(&look->changed, &look->lock, end_us)) {
+        /* again */
+    }
+    view->uuid = g_strdup(look->uuid ? look->uuid : look->domain);
+    view->domain = g_strdup(look->name ? look->name : look->domain);
+    *peer = g_strdup(look->peer);
+    g_mutex_unlock(&look->lock);
+}
+
 /* Moves what it found to @side. */
 static void look_end(Look *look, ColoSide *side, int64_t end_us)
 {
@@ -251,44 +269,48 @@ static void look_end(Look *look, ColoSide *side, int64_t end_us)
     g_mutex_unlock(&look->lock);
 }
 
-static void look_at_peer(ColoView *view, const char *to, int64_t end_us)
+/* The peer is looked at meanwhile. */
+static void look_at_both(ColoView *view, Look *here, const char *to,
+                         unsigned limit_ms)
 {
-    const char *uri = to ? to : view->here.pair ? view->here.pair->peer
-                                                : NULL;
-    Look *look;
+    int64_t end_us = g_get_monotonic_time() + limit_ms * 1000LL;
+    g_autofree char *peer = NULL;
+    Look *there = NULL;
 
-    view->peer = (ColoSide) {
-        .reach = COLO_REACH_UNKNOWN, .copy_percent = -1, .sync_percent = -1,
-    };
-    if (!uri) {
+    look_who(here, view, &peer, end_us);
+    if (to || peer) {
+        there = look_start(to ? to : peer, view->uuid);
+    }
+    look_end(here, &view->here, end_us);
+    if (!there) {
+        view->peer = (ColoSide) {
+            .reach = COLO_REACH_UNKNOWN, .copy_percent = -1,
+            .sync_percent = -1,
+        };
         return;
     }
-    look = look_start(uri, view->uuid);
-    look_end(look, &view->peer, end_us);
-    look_unref(look);
+    look_end(there, &view->peer, end_us + limit_ms * 1000LL);
+    look_unref(there);
 }
 
 ColoView *colo_view_new(const char *uri, const char *to, const char *domain,
                         unsigned limit_ms, GError **error)
 {
-    int64_t end_us = g_get_monotonic_time() + limit_ms * 1000LL;
     Look *look = look_start(uri, domain);
     ColoView *view = g_new0(ColoView, 1);
+    ColoExit exit;
 
-    look_end(look, &view->here, end_us);
+    look_at_both(view, look, to, limit_ms);
+    exit = look->exit;
+    look_unref(look);
     if (view->here.reach == COLO_REACH_NO_HOST ||
-        look->exit == COLO_EXIT_NO_DOMAIN) {
-        colo_error_set(error, look->exit ? look->exit : COLO_EXIT_CONNECT,
-                       "%s", view->here.problem ? view->here.problem
-                             : "libvirt knows no domain of that name");
-        look_unref(look);
+        exit == COLO_EXIT_NO_DOMAIN) {
+        colo_error_set(error, exit ? exit : COLO_EXIT_CONNECT, "%s",
+                       view->here.problem ? view->here.problem
+                       : "libvirt knows no domain of that name");
         colo_view_free(view);
         return NULL;
     }
-    view->uuid = g_strdup(look->uuid ? look->uuid : domain);
-    view->domain = g_strdup(look->name ? look->name : domain);
-    look_unref(look);
-    look_at_peer(view, to, end_us + limit_ms * 1000LL);
     colo_verdict(&view->verdict, view->domain, &view->here, &view->peer);
     return view;
 }

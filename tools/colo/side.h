@@ -8,9 +8,6 @@
 #include "domain.h"
 #include "verdict.h"
 
-/* Everything of a ColoSide that @host can tell. */
-void colo_side_look(ColoSide *side, ColoHost *host, const char *domain);
-
 /* What of the running domain the protection does not cover; NULL: nothing. */
 char *colo_side_change(const ColoDomain *domain, const ColoPair *pair);
 
