@@ -64,6 +64,8 @@ def status_words(context: Context) -> None:
                 "status of the survivor")
     context.step("its secondary is killed")
     colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
+    check_equal(Domain(hosts.b, "plain").qmp("query-colo-parameters"),
+                domain.qmp("query-colo-parameters"), "limits of both sides")
     hosts.b.kill_domain("plain")
     status = colo.wait_status("plain", hosts.a, "Secondary lost")
     check(not status["protected"], str(status))

@@ -456,6 +456,7 @@ static const struct {
     { "query-migrate-parameters", query_parameters },
     { "migrate-set-parameters", set_parameters },
     { "colo-set-parameters", set_parameters },
+    { "query-colo-parameters", query_parameters },
     { "migrate-set-capabilities", set_capabilities },
     { "chardev-add", chardev_add },
     { "chardev-remove", chardev_remove },

@@ -61,8 +61,11 @@ static void test_protect(void)
     g_autofree char *text = NULL;
 
     fake_world_init(&w, fake_domain_xml);
+    json_object_set_int_member(w.hosts[0]->parameters, "step-limit", 1500);
     run(colo_protect, &options, COLO_EXIT_DONE);
     text = fake_world_text(&w);
+    g_assert_cmpint(json_object_get_int_member(w.hosts[1]->parameters,
+                                               "step-limit"), ==, 1500);
     g_assert_cmpstr(w.hosts[0]->phase, ==, "protected");
     g_assert_cmpstr(w.hosts[1]->phase, ==, "protected");
     g_assert_false(w.hosts[0]->is_autostarted);

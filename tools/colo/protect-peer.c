@@ -88,6 +88,19 @@ static bool compare_qemus(ColoProtect *p, GError **error)
     return false;
 }
 
+/* A side that waits longer than the other speaks calls it lost. */
+static bool copy_limits(ColoProtect *p, GError **error)
+{
+    JsonNode *limits = colo_host_monitor(
+        p->from, p->scene.domain, colo_command("query-colo-parameters"),
+        error);
+
+    return limits &&
+           colo_protect_there(p, colo_json_command("colo-set-parameters",
+                                                   limits), error) &&
+           colo_protect_there(p, colo_command_events(false), error);
+}
+
 bool colo_protect_start_peer(ColoProtect *p, GError **error)
 {
     g_autofree char *xml = NULL;
@@ -109,7 +122,7 @@ bool colo_protect_start_peer(ColoProtect *p, GError **error)
                             error) ||
         !colo_protect_there(p, colo_command_capability("x-colo", true),
                             error) ||
-        !colo_protect_there(p, colo_command_events(false), error)) {
+        !copy_limits(p, error)) {
         return false;
     }
     return !p->memory_buffer_bytes ||
