@@ -13,6 +13,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "system/block-backend.h"
 #include "replication-int.h"
 
 static BDRVReplicationState *part_state(ColoDiskPart *part)
