@@ -37,6 +37,8 @@
 #include "qemu/ratelimit.h"
 #include "qemu/thread.h"
 
+typedef struct ColoLate ColoLate;
+
 typedef struct ColoMerge {
     Coroutine *co;             /* main loop; NULL: none */
     QemuCoSleep sleep;
@@ -88,6 +90,7 @@ struct ColoBuffer {
     unsigned peer_count;       /* past the gate; also read atomically */
     unsigned saving_count;     /* of these, not yet at the parent; likewise */
     char *cause;               /* why BROKEN */
+    ColoLate *late;
     GPtrArray *idle;           /* chunks nobody uses */
     bool no_next;              /* epoch, so none has to be kept */
     uint64_t chunk_count;      /* in use, idle or about to be freed */
@@ -160,10 +163,51 @@ typedef struct ColoPeerWrite {
 
 /* Does the peer's disk still come before this side's guest? Lock held. */
 bool colo_peer_may_write(ColoBuffer *b);
+/*
+ * Past the gate and in turn; its place is noted. 0, and colo_peer_save() has
+ * to follow, or -errno.
+ */
+int coroutine_fn colo_peer_enter(ColoBuffer *b, ColoPeerWrite *w);
 /* 0: the parent may be written, and colo_peer_end() has to follow. */
+int coroutine_fn GRAPH_RDLOCK colo_peer_save(ColoBuffer *b,
+                                             ColoPeerWrite *w);
+/* Both of these. */
 int coroutine_fn GRAPH_RDLOCK colo_peer_begin(ColoBuffer *b,
                                               ColoPeerWrite *w);
 void coroutine_fn colo_peer_end(ColoBuffer *b, ColoPeerWrite *w);
+
+/* ------------------------------------------------------------- colo-late */
+
+/* What a write of the peer brings. */
+typedef struct ColoPeerData {
+    uint64_t offset;           /* bytes, on the disk */
+    uint64_t bytes;
+    QEMUIOVector *qiov;
+    size_t qiov_offset;
+    BdrvRequestFlags flags;
+} ColoPeerData;
+
+void colo_late_init(ColoBuffer *b);
+/* Main thread. */
+void colo_late_destroy(ColoBuffer *b);
+/* A new pair: what failed in the last one is no matter any more. */
+void colo_late_reset(ColoBuffer *b);
+/* There is no peer: give memory back. */
+void colo_late_forget(ColoBuffer *b);
+/*
+ * True: it is acknowledged by *@ret being 0 and done by itself, or refused.
+ * False: it has to be done while the peer waits.
+ */
+bool coroutine_fn colo_late_write(ColoBuffer *b, BlockDriverState *ingress,
+                                  const ColoPeerData *data, int *ret);
+/* All that were acknowledged so far are on the parent; or one failed. */
+int coroutine_fn colo_late_wait(ColoBuffer *b);
+/* None is under way. Main thread; the gate is closed. */
+void colo_late_drain(ColoBuffer *b);
+/* The same, but a disk that does nothing for long counts as one that fails. */
+void colo_late_settle(ColoBuffer *b);
+/* -errno of the first that failed, or 0. Lock held. */
+int colo_late_error_locked(const ColoBuffer *b);
 
 /* ---------------------------------------------------------- colo-ingress */
 

@@ -90,9 +90,9 @@ static ColoDiskStage stage_of(ColoBuffer *b)
     return colo_disk_stage(b->disk);
 }
 
-bool colo_buffer_check(ColoBuffer *b, Error **errp)
+/* What its own guest wrote is there. */
+static bool is_sound(ColoBuffer *b, Error **errp)
 {
-    GLOBAL_STATE_CODE();
     QEMU_LOCK_GUARD(&b->lock);
     if (colo_disk_stage(b->disk) == COLO_DISK_BROKEN) {
         error_setg(errp, "Disk '%s' of the secondary %s", b->bs->node_name,
@@ -102,10 +102,30 @@ bool colo_buffer_check(ColoBuffer *b, Error **errp)
     return true;
 }
 
+bool colo_buffer_check(ColoBuffer *b, Error **errp)
+{
+    int ret;
+
+    GLOBAL_STATE_CODE();
+    if (!is_sound(b, errp)) {
+        return false;
+    }
+    QEMU_LOCK_GUARD(&b->lock);
+    ret = colo_late_error_locked(b);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Disk '%s' of the secondary could not "
+                         "write what the primary wrote", b->bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 void colo_buffer_cut(ColoBuffer *b)
 {
     GLOBAL_STATE_CODE();
     close_gate(b);
+    /* What the primary wrote before its cut is what a new epoch begins with. */
+    colo_late_settle(b);
     WITH_QEMU_LOCK_GUARD(&b->lock) {
         if (colo_disk_stage(b->disk) == COLO_DISK_RUNNING) {
             colo_disk_cut(b->disk);
@@ -247,6 +267,7 @@ bool colo_buffer_begin(ColoBuffer *b, BdrvChild *parent, Error **errp)
         g_clear_pointer(&b->cause, g_free);
         colo_disk_begin(b->disk);
     }
+    colo_late_reset(b);
     qatomic_set(&b->active, true);
     open_gate(b);
     return true;
@@ -278,6 +299,8 @@ static void stop(ColoBuffer *b)
     }
     qatomic_set(&b->active, false);
     open_gate(b);
+    colo_late_drain(b);
+    colo_late_forget(b);
     colo_memory_release(b, dropped, true);
 }
 
@@ -328,7 +351,7 @@ static bool take_over(ColoBuffer *b, const Report *report, Error **errp)
 
     close_gate(b);
     AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->peer_count) > 0);
-    ok = colo_buffer_check(b, errp) && fence(b, errp);
+    ok = is_sound(b, errp) && fence(b, errp);
     if (ok) {
         QEMU_LOCK_GUARD(&b->lock);
         if (colo_disk_stage(b->disk) == COLO_DISK_CUT) {
@@ -338,6 +361,10 @@ static bool take_over(ColoBuffer *b, const Report *report, Error **errp)
         colo_disk_take_over(b->disk);
     }
     open_gate(b);
+    if (ok) {
+        colo_late_drain(b);
+        colo_late_forget(b);
+    }
     return ok;
 }
 
@@ -418,6 +445,7 @@ ColoBuffer *colo_buffer_new(BlockDriverState *bs,
     QLIST_INIT(&b->peers);
     QLIST_INIT(&b->readers);
     colo_memory_init(b);
+    colo_late_init(b);
     colo_merge_init(b);
     return b;
 }
@@ -435,6 +463,7 @@ void colo_buffer_free(ColoBuffer *b)
         stop(b);
         colo_ingress_fence(b);
     }
+    colo_late_destroy(b);
     colo_memory_destroy(b);
     colo_disk_free(b->disk, NULL);
     g_free(b->cause);

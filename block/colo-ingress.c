@@ -47,6 +47,12 @@ ingress_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
                        QEMUIOVector *qiov, size_t qiov_offset,
                        BdrvRequestFlags flags)
 {
+    ColoBuffer *b = buffer_of(bs);
+
+    if (b) {
+        /* A reader sees what was acknowledged; what failed, is as it is. */
+        colo_late_wait(b);
+    }
     return bdrv_co_preadv_part(bs->file, offset, bytes, qiov, qiov_offset,
                                flags);
 }
@@ -56,12 +62,15 @@ ingress_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
                         QEMUIOVector *qiov, size_t qiov_offset,
                         BdrvRequestFlags flags)
 {
+    const ColoPeerData data = {
+        offset, bytes, qiov, qiov_offset, flags,
+    };
     ColoPeerWrite w = { .offset = offset, .bytes = bytes };
     ColoBuffer *b = buffer_of(bs);
     int ret;
 
-    if (bytes == 0) {
-        return 0;
+    if (bytes == 0 || (b && colo_late_write(b, bs, &data, &ret))) {
+        return bytes ? ret : 0;
     }
     ret = b ? colo_peer_begin(b, &w) : -EIO;
     if (ret < 0) {
@@ -113,7 +122,11 @@ ingress_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 static int coroutine_fn GRAPH_RDLOCK ingress_co_flush(BlockDriverState *bs)
 {
     ColoBuffer *b = buffer_of(bs);
+    int ret = b ? colo_late_wait(b) : 0;
 
+    if (ret < 0) {
+        return ret;
+    }
     /*
      * Also when nobody may write any more: QEMU flushes all nodes when it
      * stops the guest, and what passed here is on the disk.

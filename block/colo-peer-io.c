@@ -35,13 +35,13 @@ bool colo_peer_may_write(ColoBuffer *b)
     }
 }
 
-static int coroutine_fn begin(ColoBuffer *b, ColoPeerWrite *w)
+static int coroutine_fn take_turn(ColoBuffer *b, ColoPeerWrite *w)
 {
     QEMU_LOCK_GUARD(&b->lock);
     while (b->gate_closed) {
         qemu_co_queue_wait(&b->gate_queue, &b->lock);
     }
-    if (!colo_peer_may_write(b)) {
+    if (!colo_peer_may_write(b) || colo_late_error_locked(b)) {
         return -EIO;
     }
     qatomic_set(&b->peer_count, b->peer_count + 1);
@@ -282,20 +282,30 @@ static int coroutine_fn GRAPH_RDLOCK save_undo(ColoBuffer *b,
     return ret;
 }
 
-int coroutine_fn GRAPH_RDLOCK colo_peer_begin(ColoBuffer *b, ColoPeerWrite *w)
+int coroutine_fn colo_peer_enter(ColoBuffer *b, ColoPeerWrite *w)
 {
-    int ret = begin(b, w);
+    int ret = take_turn(b, w);
 
-    if (ret < 0) {
-        return ret;
-    }
-    if (b->peer_write) {
+    if (ret == 0 && b->peer_write) {
         b->peer_write(b->peer_opaque, w->offset, w->bytes);
     }
-    ret = save_undo(b, w);
+    return ret;
+}
+
+int coroutine_fn GRAPH_RDLOCK colo_peer_save(ColoBuffer *b, ColoPeerWrite *w)
+{
+    int ret = save_undo(b, w);
+
     trace_colo_disk_peer(b->bs->node_name, w->offset, w->bytes, ret);
     if (ret < 0) {
         colo_peer_end(b, w);
     }
     return ret;
+}
+
+int coroutine_fn GRAPH_RDLOCK colo_peer_begin(ColoBuffer *b, ColoPeerWrite *w)
+{
+    int ret = colo_peer_enter(b, w);
+
+    return ret < 0 ? ret : colo_peer_save(b, w);
 }

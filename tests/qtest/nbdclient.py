@@ -185,8 +185,12 @@ class NBDClient:
         self.send(message[:sent])
         return b"" if sent is None else message[sent:]
 
+    def send_flush(self) -> None:
+        """Ask for a flush; see finish()."""
+        self.send(self._header(FLUSH, 0, 0, 0))
+
     def finish(self) -> int:
-        """Wait for the answer to send_write(); its error number or 0."""
+        """Wait for the answer to a write or flush; its error number or 0."""
         return self._reply()[0]
 
     def send_read(self, offset: int, size: int) -> None:

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * COLO: the peer's writes go on by themselves once they are here.
+ *
+ * The primary's guest waits until its write is at both sides. "At the
+ * secondary" means: this process has it, and has noted its place. What is left
+ * to do - save what it overwrites, write it to the parent - nobody has to wait
+ * for before the next flush or the next cut:
+ *   - if the secondary dies, the primary has the write;
+ *   - if the primary dies, this process goes on and carries it out;
+ *   - if both lose power, it is as with any write that was not flushed.
+ * So the write is copied, acknowledged and done later ("late"). It keeps its
+ * turn among the peer's writes, so one that overlaps it waits, and it counts
+ * as a request in flight, so whoever drains waits.
+ *
+ * A late write that fails can no longer be refused. It is kept in mind
+ * instead: everything that the peer asks for from then on fails, so the
+ * primary parts from this side, and no cut is entered. This side's guest is
+ * not concerned: what it sees does not contain the write anyway.
+ *
+ * Memory is bounded; beyond the bound, and for writes that are to be durable
+ * at once, the peer waits.
+ */
+#include "qemu/osdep.h"
+#include "block/aio-wait.h"
+#include "qemu/memalign.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "colo-buffer-int.h"
+#include "trace.h"
+
+enum {
+    BLOCK_BYTES = 256 * KiB,
+    /* The part of the buffer's limit that may be late writes. */
+    LIMIT_SHARE = 32,
+    LIMIT_BYTES_MAX = 8 * MiB,
+    /* What a cut waits for a disk; as long as the peer would for the link. */
+    SETTLE_LIMIT_MS = 2000,
+};
+
+typedef struct LateWrite {
+    ColoBuffer *b;
+    BlockDriverState *ingress;
+    ColoPeerWrite w;
+    BdrvRequestFlags flags;
+    QEMUIOVector qiov;
+    uint64_t seq;
+    QTAILQ_ENTRY(LateWrite) next;
+} LateWrite;
+
+struct ColoLate {
+    QTAILQ_HEAD(, LateWrite) writes;   /* the oldest first */
+    uint64_t next_seq;
+    CoQueue waiters;
+    GPtrArray *blocks;         /* idle ones */
+    unsigned blocks_count;     /* idle or in use */
+    unsigned blocks_max_count;
+    unsigned count;            /* of writes; also read atomically */
+    int ret;                   /* of the first that failed */
+};
+
+/* ---------------------------------------------------------------- memory */
+
+static void free_block(void *block)
+{
+    qemu_vfree(block);
+}
+
+static void give_block_locked(ColoLate *late, void *block)
+{
+    g_ptr_array_add(late->blocks, block);
+}
+
+/* NULL: there are enough under way. */
+static void *take_block_locked(ColoBuffer *b)
+{
+    ColoLate *late = b->late;
+    void *block;
+
+    if (late->blocks->len > 0) {
+        return g_ptr_array_steal_index_fast(late->blocks,
+                                            late->blocks->len - 1);
+    }
+    if (late->blocks_count == late->blocks_max_count) {
+        return NULL;
+    }
+    block = qemu_try_blockalign(b->parent->bs, BLOCK_BYTES);
+    late->blocks_count += block != NULL;
+    return block;
+}
+
+static void give_back_locked(LateWrite *l)
+{
+    int i;
+
+    for (i = 0; i < l->qiov.niov; i++) {
+        give_block_locked(l->b->late, l->qiov.iov[i].iov_base);
+    }
+    qemu_iovec_destroy(&l->qiov);
+}
+
+/* Room for all of it, or none. */
+static bool take_room(LateWrite *l)
+{
+    ColoBuffer *b = l->b;
+    uint64_t left = l->w.bytes;
+
+    qemu_iovec_init(&l->qiov, DIV_ROUND_UP(left, BLOCK_BYTES));
+    QEMU_LOCK_GUARD(&b->lock);
+    while (left > 0) {
+        uint64_t part = MIN(left, BLOCK_BYTES);
+        void *block = b->late->ret ? NULL : take_block_locked(b);
+
+        if (!block) {
+            give_back_locked(l);
+            return false;
+        }
+        qemu_iovec_add(&l->qiov, block, part);
+        left -= part;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- writes */
+
+static LateWrite *late_new(ColoBuffer *b, BlockDriverState *ingress,
+                           const ColoPeerData *data)
+{
+    LateWrite *l;
+
+    if ((data->flags & BDRV_REQ_FUA) || b->options.shared ||
+        data->bytes > (uint64_t)b->late->blocks_max_count * BLOCK_BYTES) {
+        return NULL;
+    }
+    l = g_new0(LateWrite, 1);
+    l->b = b;
+    l->ingress = ingress;
+    l->w.offset = data->offset;
+    l->w.bytes = data->bytes;
+    l->flags = data->flags & ~BDRV_REQ_REGISTERED_BUF;
+    if (!take_room(l)) {
+        g_free(l);
+        return NULL;
+    }
+    return l;
+}
+
+static void late_free(LateWrite *l)
+{
+    WITH_QEMU_LOCK_GUARD(&l->b->lock) {
+        give_back_locked(l);
+    }
+    g_free(l);
+}
+
+static void coroutine_fn late_done(LateWrite *l, int ret)
+{
+    ColoBuffer *b = l->b;
+    ColoLate *late = b->late;
+    BlockDriverState *ingress = l->ingress;
+
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        if (ret < 0 && !late->ret) {
+            late->ret = ret;
+        }
+        QTAILQ_REMOVE(&late->writes, l, next);
+        qatomic_set(&late->count, late->count - 1);
+        qemu_co_enter_all(&late->waiters, &b->lock);
+    }
+    late_free(l);
+    aio_wait_kick();
+    bdrv_dec_in_flight(ingress);
+}
+
+static void coroutine_fn late_co(void *opaque)
+{
+    LateWrite *l = opaque;
+    ColoBuffer *b = l->b;
+    int ret;
+
+    WITH_GRAPH_RDLOCK_GUARD() {
+        ret = colo_peer_save(b, &l->w);
+        if (ret >= 0) {
+            ret = bdrv_co_pwritev(b->parent, l->w.offset, l->w.bytes,
+                                  &l->qiov, l->flags);
+            colo_peer_end(b, &l->w);
+        }
+    }
+    late_done(l, ret);
+}
+
+static void coroutine_fn late_start(LateWrite *l)
+{
+    ColoBuffer *b = l->b;
+
+    bdrv_inc_in_flight(l->ingress);
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        l->seq = b->late->next_seq++;
+        QTAILQ_INSERT_TAIL(&b->late->writes, l, next);
+        qatomic_set(&b->late->count, b->late->count + 1);
+    }
+    qemu_coroutine_enter(qemu_coroutine_create(late_co, l));
+}
+
+bool coroutine_fn colo_late_write(ColoBuffer *b, BlockDriverState *ingress,
+                                  const ColoPeerData *data, int *ret)
+{
+    LateWrite *l = late_new(b, ingress, data);
+    int i;
+    size_t at = data->qiov_offset;
+
+    if (!l) {
+        return false;
+    }
+    *ret = colo_peer_enter(b, &l->w);
+    if (*ret < 0) {
+        late_free(l);
+        return true;
+    }
+    for (i = 0; i < l->qiov.niov; i++) {
+        const struct iovec *part = &l->qiov.iov[i];
+
+        qemu_iovec_to_buf(data->qiov, at, part->iov_base, part->iov_len);
+        at += part->iov_len;
+    }
+    late_start(l);
+    return true;
+}
+
+int coroutine_fn colo_late_wait(ColoBuffer *b)
+{
+    ColoLate *late = b->late;
+    uint64_t end;
+
+    QEMU_LOCK_GUARD(&b->lock);
+    end = late->next_seq;
+    while (!QTAILQ_EMPTY(&late->writes) &&
+           QTAILQ_FIRST(&late->writes)->seq < end) {
+        qemu_co_queue_wait(&late->waiters, &b->lock);
+    }
+    return late->ret ? -EIO : 0;
+}
+
+void colo_late_drain(ColoBuffer *b)
+{
+    GLOBAL_STATE_CODE();
+    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->late->count) > 0);
+}
+
+static void on_timer(void *opaque)
+{
+    *(bool *)opaque = true;
+    aio_wait_kick();
+}
+
+void colo_late_settle(ColoBuffer *b)
+{
+    bool is_over = false;
+    QEMUTimer *timer;
+
+    GLOBAL_STATE_CODE();
+    if (!qatomic_read(&b->late->count)) {
+        return;
+    }
+    timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
+                          SCALE_MS, on_timer, &is_over);
+    timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                     SETTLE_LIMIT_MS);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->late->count) > 0 &&
+                                  !is_over);
+    timer_free(timer);
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        if (b->late->count > 0 && !b->late->ret) {
+            b->late->ret = -ETIMEDOUT;
+        }
+    }
+}
+
+int colo_late_error_locked(const ColoBuffer *b)
+{
+    return b->late->ret;
+}
+
+/* ------------------------------------------------------------------ life */
+
+void colo_late_reset(ColoBuffer *b)
+{
+    QEMU_LOCK_GUARD(&b->lock);
+    b->late->ret = 0;
+}
+
+/* Memory that the next peer may or may not need. */
+void colo_late_forget(ColoBuffer *b)
+{
+    QEMU_LOCK_GUARD(&b->lock);
+    b->late->blocks_count -= b->late->blocks->len;
+    g_ptr_array_set_size(b->late->blocks, 0);
+}
+
+void colo_late_init(ColoBuffer *b)
+{
+    uint64_t bytes = MIN(b->options.limit_bytes / LIMIT_SHARE,
+                         LIMIT_BYTES_MAX);
+
+    b->late = g_new0(ColoLate, 1);
+    b->late->blocks = g_ptr_array_new_with_free_func(free_block);
+    b->late->blocks_max_count = bytes / BLOCK_BYTES;
+    QTAILQ_INIT(&b->late->writes);
+    qemu_co_queue_init(&b->late->waiters);
+}
+
+void colo_late_destroy(ColoBuffer *b)
+{
+    colo_late_drain(b);
+    g_ptr_array_unref(b->late->blocks);
+    g_free(b->late);
+}
