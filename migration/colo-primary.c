@@ -39,6 +39,19 @@ static bool begin(Error **errp)
     return true;
 }
 
+/* What the network asked for before the cut is served by it, and counts for
+ * the epoch that it ends. */
+static void count_net_asks(void)
+{
+    uint32_t reasons = colo_session_take_net_asks();
+
+    for (ColoReason r = COLO_REASON_NONE + 1; r < COLO_REASON__MAX; r++) {
+        if (reasons & (1u << r)) {
+            colo_policy_ask(&colo_session.primary.policy, r);
+        }
+    }
+}
+
 static bool capture(uint64_t epoch, Error **errp)
 {
     ColoSession *s = &colo_session;
@@ -48,7 +61,7 @@ static bool capture(uint64_t epoch, Error **errp)
         s->view.cuts_begun++;
     }
     colo_need_bql();
-    colo_session_forget_net_asks();
+    count_net_asks();
     colo_net_cut(epoch);
     t = colo_now_us();
     if (!colo_disks_check(errp) || colo_fault("p-capture")) {

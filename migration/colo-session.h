@@ -110,8 +110,8 @@ void colo_session_size_sets(void);
 void colo_session_publish(bool event);
 /* Take pending asks; COLO thread. */
 ColoAsks colo_session_take_asks(void);
-/* The network is going to be cut: what it has asked for is served by that. */
-void colo_session_forget_net_asks(void);
+/* Take what the network asks for alone, as bits. */
+uint32_t colo_session_take_net_asks(void);
 /* True when somebody wants the channel given up at once. */
 bool colo_session_give_up(void *opaque);
 /* Any thread. False when there is no session of that kind. */

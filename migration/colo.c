@@ -124,10 +124,14 @@ ColoAsks colo_session_take_asks(void)
     return asks;
 }
 
-void colo_session_forget_net_asks(void)
+uint32_t colo_session_take_net_asks(void)
 {
+    uint32_t reasons;
+
     QEMU_LOCK_GUARD(&colo_session.lock);
+    reasons = colo_session.asks.reasons & COLO_REASONS_NETWORK;
     colo_session.asks.reasons &= ~COLO_REASONS_NETWORK;
+    return reasons;
 }
 
 bool colo_session_give_up(void *opaque)

@@ -276,16 +276,22 @@ def net_hybrid(context: Context) -> None:
     thread.start()
     try:
         procs.wait_until(lambda: _hybrid(pair)["active"], 30, "hybrid mode")
-        check_equal(compare(pair)["mode"], "buffer", "the comparer's mode")
+        wait_mode(pair, "buffer")
         client.wait_progress(20)
     finally:
         stop.set()
         thread.join()
     procs.wait_until(lambda: not _hybrid(pair)["active"], 30,
                      "the end of hybrid mode")
-    check_equal(compare(pair)["mode"], "match", "the comparer's mode")
+    wait_mode(pair, "match")
     check(_hybrid(pair)["entered"] >= 1, "hybrid mode was not counted")
     client.verify()
+
+
+def wait_mode(pair: Pair, mode: str) -> None:
+    """It changes between two epochs, at the end of that checkpoint."""
+    procs.wait_until(lambda: compare(pair)["mode"] == mode, 5,
+                     f"the comparer's mode {mode}")
 
 
 def _hybrid(pair: Pair) -> Dict[str, Any]:
