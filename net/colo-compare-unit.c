@@ -290,6 +290,7 @@ static void secondary_closed(void *opaque)
     QEMU_LOCK_GUARD(&u->lock);
     u->secondary_open = false;
     colo_compare_secondary_gap(u->core);
+    settle_locked(u);           /* ask at once */
 }
 
 static void mirror_opened(void *opaque)

@@ -24,6 +24,7 @@ CHECKPOINTS = 12
 HELLO = b"Hello! Any bytes will do."
 SETTLED_S = 0.5
 HOLD_MS = 100
+ASKED_LIMIT_S = 0.7         # the comparer looks around each second
 
 
 class PairLab(Lab):
@@ -105,6 +106,29 @@ def net_pair_asks_are_served_by_the_cut(context: Context) -> None:
     procs.wait_until(lambda: epoch(pair) == number + 2, 5, "another one")
     check(asked(pair)["timeout"] == counts.get("timeout", 0) + 1,
           f"asked for: {asked(pair)}")
+
+
+@case(linux=False, reference=False)
+def net_pair_secondary_hangs_up(context: Context) -> None:
+    """What is held then leaves by a checkpoint, which is asked for at once."""
+    pair = protected(context)
+    lab = PairLab(context, pair.p)
+    lab.chardev(*CHARDEVS.values())
+    lab.add("colo-compare", "x0", **CHARDEVS)
+    made = Bench(lab, *lab.wires(*CHARDEVS.values()))
+    number = epoch(pair)
+    mark(made.pri, made.sec, number=number)
+    made.both(packets.udp(b"equal"))
+    made.pri.send(packets.udp(b"held"))
+    lab.wait_compare("x0", "held-frames", 1)
+    begin_s = time.monotonic()
+    made.sec.close()
+    procs.wait_until(lambda: epoch(pair) > number, 5, "a checkpoint", 0.01)
+    waited_s = time.monotonic() - begin_s
+    context.step(f"{waited_s:.2f} s until the checkpoint")
+    check(waited_s < ASKED_LIMIT_S, f"asked for after {waited_s:.2f} s")
+    mark(made.pri, number=number + 1)
+    check_equal(made.out.frame(), packets.udp(b"held"), "what was held")
 
 
 def items(wire: Wire) -> List[Any]:
