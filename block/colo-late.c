@@ -19,7 +19,9 @@
  * not concerned: what it sees does not contain the write anyway.
  *
  * Memory is bounded; beyond the bound, and for writes that are to be durable
- * at once, the peer waits.
+ * at once, the peer waits. So it does where requests run in an iothread: a late
+ * write takes the graph's lock by itself, while a flush that has it waits for
+ * the write. In the main thread no writer of the graph comes in between.
  */
 #include "qemu/osdep.h"
 #include "block/aio-wait.h"
@@ -129,6 +131,7 @@ static LateWrite *late_new(ColoBuffer *b, BlockDriverState *ingress,
     LateWrite *l;
 
     if ((data->flags & BDRV_REQ_FUA) || b->options.shared ||
+        qemu_get_current_aio_context() != qemu_get_aio_context() ||
         data->bytes > (uint64_t)b->late->blocks_max_count * BLOCK_BYTES) {
         return NULL;
     }
