@@ -192,7 +192,7 @@ void colo_late_init(ColoBuffer *b);
 void colo_late_destroy(ColoBuffer *b);
 /* A new pair: what failed in the last one is no matter any more. */
 void colo_late_reset(ColoBuffer *b);
-/* There is no peer: give memory back. */
+/* The peer is gone: let the last ones end, give memory back. Main thread. */
 void colo_late_forget(ColoBuffer *b);
 /*
  * True: it is acknowledged by *@ret being 0 and done by itself, or refused.
@@ -202,9 +202,10 @@ bool coroutine_fn colo_late_write(ColoBuffer *b, BlockDriverState *ingress,
                                   const ColoPeerData *data, int *ret);
 /* All that were acknowledged so far are on the parent; or one failed. */
 int coroutine_fn colo_late_wait(ColoBuffer *b);
-/* None is under way. Main thread; the gate is closed. */
-void colo_late_drain(ColoBuffer *b);
-/* The same, but a disk that does nothing for long counts as one that fails. */
+/*
+ * None is under way; but a disk that does nothing for long counts as one that
+ * fails. Main thread; the gate is closed.
+ */
 void colo_late_settle(ColoBuffer *b);
 /* -errno of the first that failed, or 0. Lock held. */
 int colo_late_error_locked(const ColoBuffer *b);

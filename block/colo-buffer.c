@@ -299,7 +299,6 @@ static void stop(ColoBuffer *b)
     }
     qatomic_set(&b->active, false);
     open_gate(b);
-    colo_late_drain(b);
     colo_late_forget(b);
     colo_memory_release(b, dropped, true);
 }
@@ -362,7 +361,6 @@ static bool take_over(ColoBuffer *b, const Report *report, Error **errp)
     }
     open_gate(b);
     if (ok) {
-        colo_late_drain(b);
         colo_late_forget(b);
     }
     return ok;

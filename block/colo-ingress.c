@@ -69,8 +69,11 @@ ingress_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
     ColoBuffer *b = buffer_of(bs);
     int ret;
 
-    if (bytes == 0 || (b && colo_late_write(b, bs, &data, &ret))) {
-        return bytes ? ret : 0;
+    if (bytes == 0) {
+        return 0;
+    }
+    if (b && colo_late_write(b, bs, &data, &ret)) {
+        return ret;
     }
     ret = b ? colo_peer_begin(b, &w) : -EIO;
     if (ret < 0) {

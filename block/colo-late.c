@@ -63,16 +63,6 @@ struct ColoLate {
 
 /* ---------------------------------------------------------------- memory */
 
-static void free_block(void *block)
-{
-    qemu_vfree(block);
-}
-
-static void give_block_locked(ColoLate *late, void *block)
-{
-    g_ptr_array_add(late->blocks, block);
-}
-
 /* NULL: there are enough under way. */
 static void *take_block_locked(ColoBuffer *b)
 {
@@ -96,7 +86,7 @@ static void give_back_locked(LateWrite *l)
     int i;
 
     for (i = 0; i < l->qiov.niov; i++) {
-        give_block_locked(l->b->late, l->qiov.iov[i].iov_base);
+        g_ptr_array_add(l->b->late->blocks, l->qiov.iov[i].iov_base);
     }
     qemu_iovec_destroy(&l->qiov);
 }
@@ -244,7 +234,8 @@ int coroutine_fn colo_late_wait(ColoBuffer *b)
     return late->ret ? -EIO : 0;
 }
 
-void colo_late_drain(ColoBuffer *b)
+/* None is under way any more. */
+static void drain(ColoBuffer *b)
 {
     GLOBAL_STATE_CODE();
     AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->late->count) > 0);
@@ -295,6 +286,7 @@ void colo_late_reset(ColoBuffer *b)
 /* Memory that the next peer may or may not need. */
 void colo_late_forget(ColoBuffer *b)
 {
+    drain(b);
     QEMU_LOCK_GUARD(&b->lock);
     b->late->blocks_count -= b->late->blocks->len;
     g_ptr_array_set_size(b->late->blocks, 0);
@@ -306,7 +298,7 @@ void colo_late_init(ColoBuffer *b)
                          LIMIT_BYTES_MAX);
 
     b->late = g_new0(ColoLate, 1);
-    b->late->blocks = g_ptr_array_new_with_free_func(free_block);
+    b->late->blocks = g_ptr_array_new_with_free_func(qemu_vfree);
     b->late->blocks_max_count = bytes / BLOCK_BYTES;
     QTAILQ_INIT(&b->late->writes);
     qemu_co_queue_init(&b->late->waiters);
@@ -314,7 +306,7 @@ void colo_late_init(ColoBuffer *b)
 
 void colo_late_destroy(ColoBuffer *b)
 {
-    colo_late_drain(b);
+    drain(b);
     g_ptr_array_unref(b->late->blocks);
     g_free(b->late);
 }

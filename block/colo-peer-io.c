@@ -23,16 +23,16 @@
 
 /* ------------------------------------------------------------------ turn */
 
+/* While another waits, the guest's own data may get lost: BROKEN. */
+static bool keeps_undo(ColoBuffer *b)
+{
+    return colo_disk_stage(b->disk) == COLO_DISK_RUNNING ||
+           colo_disk_stage(b->disk) == COLO_DISK_CUT;
+}
+
 bool colo_peer_may_write(ColoBuffer *b)
 {
-    switch (colo_disk_stage(b->disk)) {
-    case COLO_DISK_OFF:
-    case COLO_DISK_RUNNING:
-    case COLO_DISK_CUT:
-        return true;
-    default:
-        return false;
-    }
+    return colo_disk_stage(b->disk) == COLO_DISK_OFF || keeps_undo(b);
 }
 
 static int coroutine_fn take_turn(ColoBuffer *b, ColoPeerWrite *w)
@@ -66,13 +66,6 @@ typedef struct SaveRound {
     ColoPlace places[PLACES_MAX];
     unsigned count;
 } SaveRound;
-
-/* While another waits, the guest's own data may get lost: BROKEN. */
-static bool keeps_undo(ColoBuffer *b)
-{
-    return colo_disk_stage(b->disk) == COLO_DISK_RUNNING ||
-           colo_disk_stage(b->disk) == COLO_DISK_CUT;
-}
 
 /* The next pieces to be saved. Lock held, dropped meanwhile. */
 static int coroutine_fn take_pieces(ColoBuffer *b, uint64_t offset,
