@@ -111,10 +111,10 @@ static bool enter_epoch(Error **errp)
     ERRP_GUARD();
     ColoSession *s = &colo_session;
     uint64_t epoch = s->secondary.pending_epoch;
-    int64_t t = colo_now_us();
+    int64_t t;
 
-    colo_disks_enter(epoch);
-    t = colo_stats_note(&s->stats, COLO_PHASE_ENTER_DISKS, epoch, t);
+    colo_session_enter_disks(epoch);
+    t = colo_now_us();
     colo_notify_filters_event(COLO_EVENT_CHECKPOINT, errp);
     colo_net_enter(epoch);
     colo_stats_note(&s->stats, COLO_PHASE_APPLY_NICS, epoch, t);

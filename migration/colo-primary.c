@@ -55,7 +55,6 @@ static void count_net_asks(void)
 static bool capture(uint64_t epoch, Error **errp)
 {
     ColoSession *s = &colo_session;
-    int64_t t;
 
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->view.cuts_begun++;
@@ -63,12 +62,10 @@ static bool capture(uint64_t epoch, Error **errp)
     colo_need_bql();
     count_net_asks();
     colo_net_cut(epoch);
-    t = colo_now_us();
     if (!colo_disks_check(errp) || colo_fault("p-capture")) {
         return false;
     }
-    colo_disks_cut(epoch, s->disks_durable);
-    colo_stats_note(&s->stats, COLO_PHASE_CUT_DISKS, epoch, t);
+    colo_session_cut_disks(epoch);
     global_state_store();
     if (!colo_device_save(s->device, errp)) {
         return false;
@@ -152,14 +149,6 @@ static void pause_over(uint64_t epoch)
     }
 }
 
-static void enter_disks(uint64_t epoch)
-{
-    int64_t t = colo_now_us();
-
-    colo_disks_enter(epoch);
-    colo_stats_note(&colo_session.stats, COLO_PHASE_ENTER_DISKS, epoch, t);
-}
-
 static void execute_net(const ColoAction *a)
 {
     colo_need_bql();
@@ -170,7 +159,7 @@ static void execute_net(const ColoAction *a)
     } else {
         colo_fault("p-before-release");
         colo_net_release(a->epoch);
-        enter_disks(a->epoch);
+        colo_session_enter_disks(a->epoch);
         phase_us = colo_stats_note(&colo_session.stats, COLO_PHASE_RELEASE,
                                    a->epoch, phase_us);
         colo_fault("p-released");

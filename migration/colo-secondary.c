@@ -149,18 +149,6 @@ static void take_over(void)
 
 /* ------------------------------------------------------------ executor */
 
-/* What the primary writes once it knows is a new epoch's. */
-static void cut_disks(uint64_t epoch)
-{
-    ColoSession *s = &colo_session;
-    int64_t begin_us;
-
-    colo_need_bql();
-    begin_us = colo_now_us();
-    colo_disks_cut(epoch, s->disks_durable);
-    colo_stats_note(&s->stats, COLO_PHASE_CUT_DISKS, epoch, begin_us);
-}
-
 static ColoIo send_message(const ColoAction *a, Error **errp)
 {
     g_autoptr(GByteArray) payload = g_byte_array_new();
@@ -178,7 +166,9 @@ static ColoIo send_message(const ColoAction *a, Error **errp)
         colo_wire_put_reply(payload, &reply);
         break;
     case COLO_MSG_RECEIVED:
-        cut_disks(a->epoch);
+        /* What the primary writes once it knows is a new epoch's. */
+        colo_need_bql();
+        colo_session_cut_disks(a->epoch);
         break;
     case COLO_MSG_REFUSE:
     case COLO_MSG_FAILED:

@@ -174,6 +174,10 @@ OnOffAuto colo_page_hash_mode(void);
 /* Report the stop of each checkpoint as STOP and RESUME? Any thread. */
 bool colo_checkpoint_events(void);
 
+/* The disks' part of a checkpoint on either side, timed. BQL. */
+void colo_session_cut_disks(uint64_t epoch);
+void colo_session_enter_disks(uint64_t epoch);
+
 /* -------------------------------------------------------- colo-guest.c */
 
 /* All BQL. "Held": stopped by COLO, to be started again by COLO. */

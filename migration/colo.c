@@ -561,6 +561,26 @@ bool coroutine_fn colo_incoming_co(Error **errp)
     return survived;
 }
 
+/* -------------------------------------------------------------- disks */
+
+void colo_session_cut_disks(uint64_t epoch)
+{
+    ColoSession *s = &colo_session;
+    int64_t begin_us = colo_now_us();
+
+    colo_disks_cut(epoch, s->disks_durable);
+    colo_stats_note(&s->stats, COLO_PHASE_CUT_DISKS, epoch, begin_us);
+}
+
+void colo_session_enter_disks(uint64_t epoch)
+{
+    int64_t begin_us = colo_now_us();
+
+    colo_disks_enter(epoch);
+    colo_stats_note(&colo_session.stats, COLO_PHASE_ENTER_DISKS, epoch,
+                    begin_us);
+}
+
 /* ------------------------------------------------------------ shutdown */
 
 /* False: there is no session, or there is none any more. */
