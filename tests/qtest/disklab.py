@@ -233,6 +233,12 @@ class DiskLab:
         self.stage = "alone"
         self.check()
 
+    def finish_merge(self) -> None:
+        """Wait for it, end QEMU, and look into the image."""
+        self.wait_merged()
+        self.quit()
+        self.check_image()
+
     # -- looking ---------------------------------------------------------
 
     def check(self) -> None:

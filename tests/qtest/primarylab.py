@@ -200,6 +200,12 @@ class PrimaryLab:
         self.cmd("colo-disk-attach", {"node": NODE, "target": target,
                                       **options})
 
+    def protect(self, target: str, **options: Any) -> None:
+        """Attach it, wait until it is in sync, begin."""
+        self.attach(target, **options)
+        self.wait_in_sync()
+        self.begin()
+
     def detach(self) -> None:
         """colo-disk-detach."""
         self.cmd("colo-disk-detach", {"node": NODE})

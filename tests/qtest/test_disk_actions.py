@@ -21,9 +21,7 @@ PAIR_REASON = "is replicated"
 def protected(lab: PrimaryLab) -> Server:
     """The disk is in a pair."""
     server = lab.serve()
-    lab.attach(lab.add_target(server))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server))
     return server
 
 
@@ -129,9 +127,7 @@ def disk_writer_beside_the_primary(context: Context) -> None:
     mark = lab.machine.qmp.mark()
     lab.cmd("block-export-del", {"id": "past"})
     lab.machine.qmp.wait_event("BLOCK_EXPORT_DELETED", since=mark)
-    lab.attach(target)
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(target)
     error = lab.machine.qmp.try_cmd("block-export-add", writer)
     check(error and "write" in error.desc, f"a writer past the node: {error}")
     lab.work(10)
@@ -160,9 +156,7 @@ def disk_moves_between_threads_secondary(context: Context) -> None:
         lab.step(step)
         move_between_threads(lab.machine, DISK_NODE, lambda: lab.work(15))
         lab.check()
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)

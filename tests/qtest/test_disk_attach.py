@@ -162,9 +162,7 @@ def disk_attach_base_is_alone(context: Context) -> None:
     """A disk that was written behind our back is not taken for known."""
     lab = PrimaryLab(context)
     target = lab.add_target(lab.serve())
-    lab.attach(target)
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(target)
     lab.end()
     for base in ("xen:alone", "xen:merging"):
         text = lab.refusal("colo-disk-attach", node=NODE, target=target,
@@ -187,9 +185,7 @@ def disk_attach_cancelled(context: Context) -> None:
                       for node in lab.cmd("query-named-block-nodes"))
 
     before = graph()
-    lab.attach(target)
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(target)
     lab.end()
     for offset in range(0, lab.size, MIB):
         lab.write(offset, 512 * KIB)

@@ -159,9 +159,7 @@ def disk_stalled_write(context: Context) -> None:
     lab.debug("resume A")
     check_equal(lab.peer.finish(), EIO, "the flush")
     lab.advance("take-over")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)
@@ -203,9 +201,7 @@ def disk_merge_and_guest_meet(context: Context) -> None:
     lab.debug("resume A")
     check_equal(writer.finish(), 0, "the guest's write")
     lab.view[MIB + 1000:MIB + 4000] = b"new" * 1000
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)
@@ -229,9 +225,7 @@ def disk_merge_waits_for_the_guest(context: Context) -> None:
     lab.view[4 * MIB + 1000:4 * MIB + 4000] = b"new" * 1000
     time.sleep(0.2)
     lab.debug("resume B")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)
@@ -249,9 +243,7 @@ def disk_guest_waits_for_the_undo(context: Context) -> None:
     lab.view[MIB + 2000:MIB + 6000] = b"guest" * 800
     lab.check()
     lab.step("take-over")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)
@@ -314,9 +306,7 @@ def disk_spill_full_for_the_peer(context: Context) -> None:
     check_equal(fill(lab, "peer", 2 * MIB), 0, "the next epoch's error")
     lab.check()
     lab.step("take-over")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)

@@ -74,9 +74,7 @@ def disk_label_when_link_breaks(context: Context) -> None:
     """The first write that the peer lacks is not done before the label is."""
     lab = PrimaryLab(context)
     server = lab.serve()
-    lab.attach(lab.add_target(server))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server))
     server.kill()
     # Neither can the file be replaced, nor be removed.
     os.unlink(lab.image + ".colo")
@@ -96,9 +94,7 @@ def disk_label_after_a_crash(context: Context) -> None:
     """A host that comes back knows what its disk is, but not what differs."""
     lab = PrimaryLab(context, kind="qcow2")
     server = lab.serve()
-    lab.attach(lab.add_target(server))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server))
     lab.work(10)
     lab.machine.kill()
     lab.start()
@@ -115,9 +111,7 @@ def disk_track_survives_a_restart(context: Context) -> None:
     """Ended in good order, an image keeps what differs; and only then."""
     lab = PrimaryLab(context, kind="qcow2")
     server = lab.serve()
-    lab.attach(lab.add_target(server))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server))
     lab.end()
     lab.write(2 * MIB)
     for number in range(3):
@@ -171,9 +165,7 @@ def disk_track_without_the_node(context: Context) -> None:
     """Who writes to the image past the node is noted as well."""
     lab = PrimaryLab(context, kind="qcow2")
     server = lab.serve()
-    lab.attach(lab.add_target(server))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server))
     lab.end()
     lab.write(2 * MIB)
     lab.quit()

@@ -22,9 +22,7 @@ def protected(context: Context, **changes: Any) -> "tuple[PrimaryLab, Server]":
     """A disk in a pair."""
     lab = PrimaryLab(context, Setup(**changes))
     server = lab.serve()
-    lab.attach(lab.add_target(server))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server))
     lab.work(20)
     return lab, server
 
@@ -131,9 +129,7 @@ def disk_peer_killed_reconnecting(context: Context) -> None:
     """A client that waits for the server waits no longer than the limit."""
     lab = PrimaryLab(context)
     server = lab.serve()
-    lab.attach(lab.add_target(server, **{"reconnect-delay": 60}))
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(lab.add_target(server, **{"reconnect-delay": 60}))
     server.kill()
     needed_s = took_s(lambda: lab.write(0))
     check(needed_s < LIMIT_S + MARGIN_S, f"it took {needed_s:.2f} s")
@@ -165,9 +161,7 @@ def disk_copy_meets_errors(context: Context) -> None:
     """A resync that fails says why and leaves the disk without a copy."""
     lab = PrimaryLab(context)
     target = lab.add_target(lab.serve())
-    lab.attach(target)
-    lab.wait_in_sync()
-    lab.begin()
+    lab.protect(target)
     lab.end()
     lab.write(4 * MIB)
     server = Server(lab, "bad", "driver=blkdebug,inject-error.0.event=none,"

@@ -143,9 +143,7 @@ def disk_merge_rate(context: Context) -> None:
           f"{took_s:.2f} s, not {expected_s:.2f} s")
     check_equal(left, sorted(left, reverse=True), "progress")
     check(len(set(left)) > 4, f"progress in too few steps: {left}")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)
@@ -177,9 +175,7 @@ def disk_merge_moves_to_a_thread(context: Context) -> None:
     check(not lab.is_merged(), "the merge was over too early for this case")
     lab.export("guest", DISK_NODE)
     lab.guest = lab.connect("guest")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 # -- what it takes --------------------------------------------------------
@@ -210,9 +206,7 @@ def disk_provisioning_survives(context: Context) -> None:
     check_equal(sum(size for size, state in runs if state & STATE_ZERO),
                 64 * MIB, "zeroes the guest is told of")
     lab.step("take-over")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
     check(allocated(lab.path) <= MIB, f"{allocated(lab.path)} bytes are "
                                       "allocated, all of the disk is zero")
 

@@ -80,9 +80,7 @@ def disk_shared_is_left_alone(context: Context) -> None:
     lab.step("take-over")
     check([edge for edge in graph(lab) if "write" in edge[3]
            and edge[1] == FILE_NODE], "nobody may write after the takeover")
-    lab.wait_merged()
-    lab.quit()
-    lab.check_image()
+    lab.finish_merge()
 
 
 @case(linux=False, reference=False)
