@@ -178,8 +178,10 @@ def notice_damage(context: Context, files: images.FileSystem,
     """One bit is wrong: in a record, in the database, in the directory."""
     def look() -> None:
         volumes.check(files, report, "vda", context.run_dir)
+    # Any other slot may be the one that the write under way had begun with.
+    slot = volumes.newest_slot(report["records"]["last"]["records-0"])
     for path, block, byte, words in (
-            ("records-0/ring", 1, 50, "missing or damaged"),
+            ("records-0/ring", slot, 50, "missing or damaged"),
             ("base.db", 0, 100, "")):
         place = files.offset_of(path, block) + byte
         damage(files.path, place)

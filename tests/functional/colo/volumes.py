@@ -70,6 +70,11 @@ def _log_numbers(data: bytes) -> Set[int]:
         at += HEAD.unpack_from(data, at)[4]
 
 
+def newest_slot(last: int) -> int:
+    """Where the newest record of the ring lies, all up to last being there."""
+    return last // 2 % (RING_NUMBERS // 2)
+
+
 def _check_records(files: FileSystem, lane: str, last: int) -> int:
     """See records.c for what must be there, and what may be missing."""
     if not last:
