@@ -15,7 +15,7 @@ void core_read_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p)
     colo_disk_read_at(w->disk, offset, size, p);
     if (p->in_store && p->where % CHUNK + p->size < CHUNK &&
         broken_now(w, BREAK_WRONG_PLACE)) {
-        p->where++;
+        p->where += w->grain;
     }
     if (p->is_zero && broken_now(w, BREAK_ZEROES)) {
         p->is_zero = false;

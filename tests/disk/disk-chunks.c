@@ -3,11 +3,58 @@
  * The store of the world: memory and a spill file as the core distributes
  * them, and what the oracle knows of each chunk. Room is filled with junk when
  * it is given away and when it is dropped, so that a read of either is seen.
+ * The memory of chunks is kept from world to world: most of it is never
+ * touched, and to get it anew each time takes longer than all the rest.
  */
+#include <stddef.h>
 #include <string.h>
 #include "disk-world-int.h"
 
 enum { JUNK_NEW = 0xa5, JUNK_DROPPED = 0x5a };
+
+/* ----------------------------------------------------- memory of chunks */
+
+typedef struct Buffer Buffer;
+struct Buffer {
+    Buffer *next;              /* that nobody has */
+    bool is_taken;
+    Cell cells[CHUNK];
+};
+
+static Buffer *spare_buffers;
+static unsigned taken_count;
+
+Cell *cells_take(void)
+{
+    Buffer *b = spare_buffers;
+
+    if (b) {
+        spare_buffers = b->next;
+    } else {
+        b = g_malloc(sizeof(*b));
+    }
+    b->is_taken = true;
+    taken_count++;
+    return b->cells;
+}
+
+void cells_give(void *cells)
+{
+    Buffer *b = (Buffer *)((char *)cells - offsetof(Buffer, cells));
+
+    g_assert(b->is_taken);
+    b->is_taken = false;
+    b->next = spare_buffers;
+    spare_buffers = b;
+    taken_count--;
+}
+
+bool cells_are_back(void)
+{
+    return taken_count == 0;
+}
+
+/* ----------------------------------------------------- what is in where */
 
 static Known *known_of(const Epoch *e, uint64_t number)
 {
@@ -70,10 +117,10 @@ static uint64_t memory_chunks(DiskWorld *w)
     return count;
 }
 
-static uint8_t *slot_bytes(DiskWorld *w, uint64_t slot)
+static Cell *slot_cells(DiskWorld *w, uint64_t slot)
 {
     while (w->slots->len <= slot) {
-        g_ptr_array_add(w->slots, g_malloc(CHUNK));
+        g_ptr_array_add(w->slots, cells_take());
     }
     return w->slots->pdata[slot];
 }
@@ -107,11 +154,11 @@ static void add_known(DiskWorld *w, uint64_t number)
     world_must(w, c.data == NULL, "chunk");
     if (c.spilled) {
         check_slot(w, c.slot);
-        k.bytes = slot_bytes(w, c.slot);
+        k.cells = slot_cells(w, c.slot);
         w->count->spilled++;
     } else {
-        k.bytes = g_malloc(CHUNK);
-        colo_disk_chunk(w->disk, number * CHUNK)->data = k.bytes;
+        k.cells = cells_take();
+        colo_disk_chunk(w->disk, number * CHUNK)->data = k.cells;
     }
     g_array_append_val(chunks, k);
 }
@@ -125,7 +172,10 @@ void world_note(DiskWorld *w, const ColoPiece *p, bool is_fresh)
     uint32_t from = p->where % CHUNK;
     Known *k = find_known(w, p->where / CHUNK);
 
-    world_must(w, from + p->size <= CHUNK, "piece");
+    world_must(w, from + p->size <= CHUNK && from % w->grain == 0, "piece");
+    if (w->failed) {
+        return;
+    }
     if (!k) {
         add_known(w, p->where / CHUNK);
         k = find_known(w, p->where / CHUNK);
@@ -134,59 +184,68 @@ void world_note(DiskWorld *w, const ColoPiece *p, bool is_fresh)
         world_must(w, from == k->used, "fill");
         k->used = from + p->size;
         /* no more than what the disk could read back */
-        memset(k->bytes + from, JUNK_NEW, MIN(p->size, w->bytes));
+        memset(k->cells + grains_in(w, from), JUNK_NEW,
+               grains_in(w, MIN(p->size, w->bytes)) * sizeof(Cell));
     } else {
         world_must(w, from + p->size <= k->used, "place");
     }
 }
 
-uint8_t *world_place(DiskWorld *w, uint64_t where, uint64_t size)
+Cell *world_place(DiskWorld *w, uint64_t where, uint64_t size)
 {
     const Known *k = find_known(w, where / CHUNK);
     ColoDiskChunk c = core_chunk(w, where);
 
-    world_must(w, where % CHUNK + size <= CHUNK, "piece");
+    world_must(w, where % CHUNK + size <= CHUNK && where % w->grain == 0,
+               "piece");
     world_must(w, k && k->spilled == c.spilled, "chunk");
     if (w->failed) {
         return NULL;
     }
-    world_must(w, k->spilled ? k->slot == c.slot : k->bytes == c.data,
+    world_must(w, k->spilled ? k->slot == c.slot : k->cells == c.data,
                "chunk");
-    return k->bytes + where % CHUNK;
+    return k->cells + grains_in(w, where % CHUNK);
 }
 
 /* -------------------------------------------------------------- epochs */
 
-void epoch_open(DiskWorld *w)
+void epoch_init(const DiskWorld *w, Epoch *e)
 {
-    Epoch *e = &w->epochs[w->epoch_count++];
-
-    e->view = g_memdup2(w->image, w->bytes);
-    e->covered = g_malloc0(grains(w));
+    e->view = g_new(Cell, grains(w));
+    e->covered = g_new0(uint8_t, COVERED_BYTES);
     e->chunks = g_array_new(false, false, sizeof(Known));
 }
 
-static void epoch_free(Epoch *e)
+void epoch_destroy(Epoch *e)
 {
     g_free(e->view);
     g_free(e->covered);
     g_array_unref(e->chunks);
 }
 
+void epoch_open(DiskWorld *w)
+{
+    Epoch *e = &w->epochs[w->epoch_count++];
+
+    memcpy(e->view, w->image, grains(w) * sizeof(Cell));
+    memset(e->covered, BY_NONE, grains(w));
+    g_array_set_size(e->chunks, 0);
+}
+
 void epoch_drop(DiskWorld *w)
 {
-    const GArray *chunks = w->epochs[0].chunks;
+    const Epoch oldest = w->epochs[0];
     guint i;
 
-    for (i = 0; i < chunks->len; i++) {
-        const Known *k = &g_array_index(chunks, Known, i);
+    for (i = 0; i < oldest.chunks->len; i++) {
+        const Known *k = &g_array_index(oldest.chunks, Known, i);
+        uint32_t used = grains_in(w, k->used);
+        uint32_t count = MIN(used, 2 * grains(w));
 
-        uint32_t count = MIN(k->used, 2 * w->bytes);
-
-        memset(k->bytes + k->used - count, JUNK_DROPPED, count);
+        memset(k->cells + used - count, JUNK_DROPPED, count * sizeof(Cell));
     }
-    epoch_free(&w->epochs[0]);
     w->epochs[0] = w->epochs[1];
+    w->epochs[1] = oldest;
     w->epoch_count--;
 }
 
@@ -202,6 +261,5 @@ void epoch_join(DiskWorld *w)
     }
     g_array_append_vals(older->chunks, newer->chunks->data,
                         newer->chunks->len);
-    epoch_free(newer);
     w->epoch_count--;
 }

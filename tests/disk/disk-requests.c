@@ -6,9 +6,23 @@
 #include <string.h>
 #include "disk-world-int.h"
 
-static const uint8_t *noise_of(DiskWorld *w, uint32_t noise)
+/* @size bytes of the disk from @offset on, in an array of its grains. */
+static void copy(const DiskWorld *w, Cell *disk, uint64_t offset,
+                 const Cell *from, uint64_t size)
+{
+    memcpy(disk + grains_in(w, offset), from,
+           grains_in(w, size) * sizeof(Cell));
+}
+
+static const Cell *noise_of(DiskWorld *w, uint32_t noise)
 {
     return w->noise + noise;
+}
+
+static bool equal(const DiskWorld *w, const Cell *a, const Cell *b,
+                  uint64_t size)
+{
+    return memcmp(a, b, grains_in(w, size) * sizeof(Cell)) == 0;
 }
 
 /* Contents that no other write has at this place, as good as never. */
@@ -19,43 +33,41 @@ static uint32_t new_noise(DiskWorld *w)
 
 static void cover(DiskWorld *w, const ColoPiece *p, uint8_t by)
 {
-    memset(newest_epoch(w)->covered + p->offset / w->grain, by,
-           p->size / w->grain);
+    memset(newest_epoch(w)->covered + grains_in(w, p->offset), by,
+           grains_in(w, p->size));
 }
 
 /* In undo, what nothing has covered so far. */
 static void cover_undo(DiskWorld *w, const ColoPiece *p, uint8_t by)
 {
-    uint8_t *covered = newest_epoch(w)->covered;
-    uint64_t i;
+    uint8_t *covered = newest_epoch(w)->covered + grains_in(w, p->offset);
+    uint32_t count = grains_in(w, p->size), i;
 
-    for (i = p->offset / w->grain; i < (p->offset + p->size) / w->grain; i++) {
-        if (covered[i] == BY_NONE) {
-            covered[i] = by;
-        }
+    for (i = 0; i < count; i++) {
+        covered[i] = covered[i] == BY_NONE ? by : covered[i];
     }
 }
 
-static void put(DiskWorld *w, uint64_t where, const uint8_t *data,
+static void put(DiskWorld *w, uint64_t where, const Cell *data,
                 uint64_t size)
 {
-    uint8_t *to = world_place(w, where, size);
+    Cell *to = world_place(w, where, size);
 
     if (to) {
-        memcpy(to, data, size);
+        copy(w, to, 0, data, size);
     }
 }
 
 static void check_piece(DiskWorld *w, const ColoPiece *p, uint64_t offset,
                         uint64_t size)
 {
-    world_must(w, p->offset == offset && p->size > 0 && p->size <= size,
-               "piece");
+    world_must(w, p->offset == offset && p->size > 0 && p->size <= size &&
+                  p->size % w->grain == 0, "piece");
 }
 
 /* ---------------------------------------------------------------- read */
 
-static const uint8_t *view_of(DiskWorld *w)
+static const Cell *view_of(DiskWorld *w)
 {
     return w->epoch_count > 0 && w->stage != COLO_DISK_ALONE
            ? w->epochs[0].view : w->image;
@@ -63,7 +75,7 @@ static const uint8_t *view_of(DiskWorld *w)
 
 void world_read(DiskWorld *w, uint32_t offset, uint32_t size)
 {
-    const uint8_t *view = view_of(w), *seen;
+    const Cell *view = view_of(w), *seen;
 
     while (size > 0 && !w->failed) {
         ColoPiece p;
@@ -72,11 +84,13 @@ void world_read(DiskWorld *w, uint32_t offset, uint32_t size)
         check_piece(w, &p, offset, size);
         world_must(w, !p.is_new && !(p.in_store && p.is_zero), "piece");
         seen = p.in_store ? world_place(w, p.where, p.size)
-               : p.is_zero ? noise_of(w, ZEROES) : w->parent + p.offset;
+               : p.is_zero ? noise_of(w, ZEROES)
+                           : w->parent + grains_in(w, p.offset);
         if (w->failed) {
             return;
         }
-        world_must(w, memcmp(seen, view + offset, p.size) == 0, "guest-view");
+        world_must(w, equal(w, seen, view + grains_in(w, offset), p.size),
+                   "guest-view");
         offset += p.size;
         size -= p.size;
     }
@@ -98,7 +112,7 @@ static void end_own(DiskWorld *w, const Late *l)
         put(w, p->where, noise_of(w, l->noise), p->size);
     }
     core_wrote(w, p);
-    memcpy(e->view + p->offset, noise_of(w, l->noise), p->size);
+    copy(w, e->view, p->offset, noise_of(w, l->noise), p->size);
     cover(w, p, p->is_zero ? BY_OWN | NO_ROOM : BY_OWN);
     w->count->zeroes += p->is_zero;
 }
@@ -109,13 +123,13 @@ static void end_peer(DiskWorld *w, const Late *l)
     const ColoPiece *p = &l->piece;
 
     if (!l->is_put) {
-        put(w, p->where, w->parent + p->offset, p->size);
+        put(w, p->where, w->parent + grains_in(w, p->offset), p->size);
     }
     colo_disk_saved(w->disk, p);
     cover_undo(w, p, BY_UNDO);
     if (w->stage != COLO_DISK_BROKEN) {
-        memcpy(w->parent + p->offset, noise_of(w, l->noise), p->size);
-        memcpy(w->image + p->offset, noise_of(w, l->noise), p->size);
+        copy(w, w->parent, p->offset, noise_of(w, l->noise), p->size);
+        copy(w, w->image, p->offset, noise_of(w, l->noise), p->size);
     }
 }
 
@@ -198,19 +212,19 @@ static bool own_piece(DiskWorld *w, const ColoPiece *p, uint32_t noise)
     if (p->in_store || p->is_zero) {
         end_own(w, &l);
     } else {
-        memcpy(w->parent + p->offset, noise_of(w, l.noise), p->size);
+        copy(w, w->parent, p->offset, noise_of(w, l.noise), p->size);
         core_wrote(w, p);
         if (w->stage == COLO_DISK_RUNNING) {
             /* wrong, but the oracle has to find it */
-            memcpy(newest_epoch(w)->view + p->offset, noise_of(w, l.noise),
-                   p->size);
+            copy(w, newest_epoch(w)->view, p->offset, noise_of(w, l.noise),
+                 p->size);
             cover(w, p, BY_OWN);
             return true;
         }
-        memcpy(w->image + p->offset, noise_of(w, l.noise), p->size);
+        copy(w, w->image, p->offset, noise_of(w, l.noise), p->size);
         if (w->stage == COLO_DISK_MERGING) {
-            memcpy(newest_epoch(w)->view + p->offset, noise_of(w, l.noise),
-                   p->size);
+            copy(w, newest_epoch(w)->view, p->offset, noise_of(w, l.noise),
+                 p->size);
             cover(w, p, BY_NONE);
         }
     }
@@ -260,11 +274,13 @@ static void save_zeroes(DiskWorld *w, uint64_t offset, uint64_t size)
            colo_disk_undo_gap(w->disk, offset, end - offset, &at, &gap)) {
         const ColoPiece p = { .offset = at, .size = gap };
 
-        world_must(w, at >= offset && gap > 0 && at + gap <= end, "piece");
+        world_must(w, at >= offset && gap > 0 && at + gap <= end &&
+                      at % w->grain == 0 && gap % w->grain == 0, "piece");
         if (w->failed) {
             return;
         }
-        if (memcmp(w->parent + at, noise_of(w, ZEROES), gap) == 0) {
+        if (equal(w, w->parent + grains_in(w, at), noise_of(w, ZEROES),
+                  gap)) {
             colo_disk_saved_zero(w->disk, at, gap);
             cover_undo(w, &p, BY_UNDO | NO_ROOM);
             w->count->zeroes++;
@@ -281,15 +297,16 @@ static bool save(DiskWorld *w, uint32_t offset, uint32_t size, uint32_t noise)
 
     while (core_undo_at(w, offset, size, &p)) {
         world_must(w, p.offset >= from && p.size > 0 && p.in_store &&
-                      p.is_new && p.offset + p.size <= offset + size,
+                      p.is_new && p.offset + p.size <= offset + size &&
+                      p.offset % w->grain == 0 && p.size % w->grain == 0,
                    "piece");
         world_must(w, !has_room(w, &p), "place");
         world_note(w, &p, true);
-        if (w->failed || stays(w, &p, false, true, noise + p.offset -
-                               offset)) {
+        if (w->failed || stays(w, &p, false, true,
+                               noise + grains_in(w, p.offset - offset))) {
             return false;
         }
-        put(w, p.where, w->parent + p.offset, p.size);
+        put(w, p.where, w->parent + grains_in(w, p.offset), p.size);
         colo_disk_saved(w->disk, &p);
         cover_undo(w, &p, BY_UNDO);
         from = p.offset + p.size;
@@ -312,8 +329,8 @@ void world_peer(DiskWorld *w, uint32_t offset, uint32_t size)
         }
         cover_undo(w, &whole, BY_UNDO);
     }
-    memcpy(w->parent + offset, noise_of(w, noise), size);
-    memcpy(w->image + offset, noise_of(w, noise), size);
+    copy(w, w->parent, offset, noise_of(w, noise), size);
+    copy(w, w->image, offset, noise_of(w, noise), size);
     w->count->bytes += size;
 }
 
@@ -335,19 +352,20 @@ void world_waste(DiskWorld *w, uint32_t size)
 void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max)
 {
     Epoch *e = newest_epoch(w);
-    const uint8_t *data;
+    const Cell *data;
     ColoPiece p;
 
     if (!core_merge_at(w, offset, size_max, &p)) {
         w->stage = COLO_DISK_ALONE;
         w->count->merges++;
         /* it is the guest's disk now */
-        world_must(w, memcmp(w->parent, e->view, w->bytes) == 0, "parent");
+        world_must(w, equal(w, w->parent, e->view, w->bytes), "parent");
         world_check(w);
         return;
     }
     world_must(w, p.in_store != p.is_zero && p.size > 0 &&
-                  p.size <= size_max && p.offset + p.size <= w->bytes,
+                  p.size <= size_max && p.offset + p.size <= w->bytes &&
+                  p.offset % w->grain == 0 && p.size % w->grain == 0,
                "piece");
     data = p.is_zero ? noise_of(w, ZEROES)
                      : world_place(w, p.where, p.size);
@@ -355,9 +373,9 @@ void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max)
         return;
     }
     if (!broken_now(w, BREAK_MERGE_SKIP)) {
-        memcpy(w->parent + p.offset, data, p.size);
+        copy(w, w->parent, p.offset, data, p.size);
     }
     colo_disk_merged(w->disk, &p);
-    memcpy(w->image + p.offset, e->view + p.offset, p.size);
+    copy(w, w->image, p.offset, e->view + grains_in(w, p.offset), p.size);
     cover(w, &p, BY_NONE);
 }

@@ -7,20 +7,27 @@
 
 #include "disk-world.h"
 
-/* What covers a byte, and whether it has no room, as it is zero. */
-enum { BY_NONE, BY_OWN, BY_UNDO, NO_ROOM = 4 };
+/*
+ * All requests, and so all pieces, are of whole grains; what a grain holds is
+ * one cell, however many bytes it has. So a look at everything is cheap, and
+ * two contents are as good as never the same.
+ */
+typedef uint16_t Cell;
+
+/* What covers a grain, and whether it has no room, as it is zero: bits. */
+enum { BY_NONE = 0, BY_OWN = 1, BY_UNDO = 2, NO_ROOM = 4 };
 
 /* A chunk as it was when it was first seen. */
 typedef struct Known {
     uint64_t number, slot;
     bool spilled;
-    uint8_t *bytes;
+    Cell *cells;
     uint32_t used;             /* bytes given away */
 } Known;
 
 typedef struct Epoch {
-    uint8_t *view;             /* what its guest must see */
-    uint8_t *covered;          /* BY_ of each grain */
+    Cell *view;                /* what its guest must see */
+    uint8_t *covered;          /* BY_ of each grain, then BY_NONE */
     GArray *chunks;            /* of Known */
 } Epoch;
 
@@ -29,7 +36,7 @@ typedef struct Late {
     ColoPiece piece;
     bool own;
     bool is_put;               /* its data is in its place */
-    uint32_t noise;
+    uint32_t noise;            /* of its first grain */
 } Late;
 
 struct DiskWorld {
@@ -45,16 +52,16 @@ struct DiskWorld {
     uint32_t grain;            /* what the oracle tells apart */
     uint64_t memory_max;       /* chunks */
     uint32_t patience;         /* how long an epoch lasts */
-    uint8_t *parent;
+    Cell *parent;
     GPtrArray *slots;          /* the spill file */
     GArray *late;              /* of Late */
     GPtrArray *dropped;        /* of ColoDropped, not yet freed */
-    const uint8_t *noise;      /* contents of writes, and zeroes */
+    const Cell *noise;         /* contents of writes, and zeroes */
 
     /* what the oracle says */
     ColoDiskStage stage;
-    uint8_t *image;            /* what the parent must have */
-    Epoch epochs[2];
+    Cell *image;               /* what the parent must have */
+    Epoch epochs[2];           /* the first @epoch_count are open */
     unsigned epoch_count;
 };
 
@@ -68,15 +75,20 @@ static inline Epoch *newest_epoch(DiskWorld *w)
     return &w->epochs[w->epoch_count - 1];
 }
 
+static inline uint32_t grains_in(const DiskWorld *w, uint64_t bytes)
+{
+    return bytes / w->grain;
+}
+
 static inline uint32_t grains(const DiskWorld *w)
 {
-    return w->bytes / w->grain;
+    return grains_in(w, w->bytes);
 }
 
 /* Has the beginning of @p room in the newest epoch? */
 static inline bool has_room(DiskWorld *w, const ColoPiece *p)
 {
-    uint8_t by = newest_epoch(w)->covered[p->offset / w->grain];
+    uint8_t by = newest_epoch(w)->covered[grains_in(w, p->offset)];
 
     return by != BY_NONE && !(by & NO_ROOM);
 }
@@ -89,10 +101,11 @@ void world_must(DiskWorld *w, bool good, const char *property);
  * random numbers begin lie zeroes, for the largest disk.
  */
 enum {
-    DISK_MAX_BYTES = 720 * 1024,
+    GRAINS_MAX = 6000,
     NOISE_BEGINS = 65536,
-    ZEROES = NOISE_BEGINS + DISK_MAX_BYTES,
-    NOISE_BYTES = ZEROES + DISK_MAX_BYTES,
+    ZEROES = NOISE_BEGINS + GRAINS_MAX,
+    NOISE_CELLS = ZEROES + GRAINS_MAX,
+    COVERED_BYTES = GRAINS_MAX + sizeof(uint64_t) - 1,
 };
 
 /* ------------------------------------------------------------ the store */
@@ -100,7 +113,14 @@ enum {
 /* A piece of @size bytes has been given at @where: new room, or old. */
 void world_note(DiskWorld *w, const ColoPiece *p, bool is_fresh);
 /* The @size bytes at @where; NULL: there is no such chunk. */
-uint8_t *world_place(DiskWorld *w, uint64_t where, uint64_t size);
+Cell *world_place(DiskWorld *w, uint64_t where, uint64_t size);
+/* Room for the cells of a chunk, whatever it held; given back with @give. */
+Cell *cells_take(void);
+void cells_give(void *cells);
+/* All that was taken has been given back. */
+bool cells_are_back(void);
+void epoch_init(const DiskWorld *w, Epoch *e);
+void epoch_destroy(Epoch *e);
 void epoch_open(DiskWorld *w);
 void epoch_drop(DiskWorld *w);
 void epoch_join(DiskWorld *w);
@@ -118,6 +138,8 @@ void world_settle(DiskWorld *w, uint32_t offset, uint32_t size);
 
 /* Everything at once. */
 void world_check(DiskWorld *w);
+/* Is any of its grains covered? */
+bool epoch_covers(const DiskWorld *w, const Epoch *e);
 
 /* --------------------------- the core, or what a breakage makes of it */
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A world around the disk: its stages, the choice of steps, and the look at
- * everything at once.
+ * A world around the disk: its stages, and the choice of steps.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,92 +17,6 @@ void world_must(DiskWorld *w, bool good, const char *property)
 const char *disk_world_failed(const DiskWorld *w)
 {
     return w->failed;
-}
-
-/* ----------------------------------------------------- all at once */
-
-typedef struct Told {
-    GByteArray *grains;
-    uint32_t grain;
-} Told;
-
-/* Runs may overlap; what no epoch covers, no run has. */
-static void mark_run(uint64_t offset, uint64_t size, void *opaque)
-{
-    Told *told = opaque;
-
-    g_assert(offset + size <= (uint64_t)told->grain * told->grains->len);
-    memset(told->grains->data + offset / told->grain, 1, size / told->grain);
-}
-
-static void check_runs(DiskWorld *w)
-{
-    g_autoptr(GByteArray) marks = g_byte_array_new();
-    Told told = { marks, w->grain };
-    uint32_t i, e;
-
-    g_byte_array_set_size(marks, grains(w));
-    memset(marks->data, 0, marks->len);
-    core_foreach(w, mark_run, &told);
-    for (i = 0; i < grains(w) && !w->failed; i++) {
-        bool is_covered = false;
-
-        for (e = 0; e < w->epoch_count; e++) {
-            is_covered |= w->epochs[e].covered[i] != BY_NONE;
-        }
-        world_must(w, marks->data[i] == is_covered, "runs");
-    }
-}
-
-static void expected_counts(DiskWorld *w, ColoDiskCounts *c)
-{
-    uint32_t e, i;
-
-    memset(c, 0, sizeof(*c));
-    for (e = 0; e < w->epoch_count; e++) {
-        const Epoch *epoch = &w->epochs[e];
-
-        for (i = 0; i < grains(w); i++) {
-            uint8_t by = epoch->covered[i] & ~NO_ROOM;
-
-            c->own += by == BY_OWN ? w->grain : 0;
-            c->undo += by == BY_UNDO ? w->grain : 0;
-        }
-        for (i = 0; i < epoch->chunks->len; i++) {
-            const Known *k = &g_array_index(epoch->chunks, Known, i);
-
-            *(k->spilled ? &c->spilled : &c->memory) += CHUNK;
-            if (k->spilled) {
-                c->spill_end = MAX(c->spill_end, (k->slot + 1) * CHUNK);
-            }
-        }
-    }
-    c->merge_left = w->stage == COLO_DISK_MERGING ? c->own + c->undo : 0;
-}
-
-static void check_counts(DiskWorld *w)
-{
-    ColoDiskCounts c, expected;
-
-    core_counts(w, &c);
-    expected_counts(w, &expected);
-    world_must(w, c.own == expected.own && c.undo == expected.undo &&
-                  c.memory == expected.memory &&
-                  c.spilled == expected.spilled &&
-                  c.merge_left == expected.merge_left &&
-                  c.spill_end >= expected.spill_end &&
-                  (c.spilled > 0 || c.spill_end == 0), "counts");
-}
-
-void world_check(DiskWorld *w)
-{
-    world_must(w, memcmp(w->parent, w->image, w->bytes) == 0, "parent");
-    world_read(w, 0, w->bytes);
-    world_must(w, colo_disk_stage(w->disk) == w->stage, "stage");
-    if (!w->failed) {
-        check_counts(w);
-        check_runs(w);
-    }
 }
 
 /* -------------------------------------------------------------- stages */
@@ -140,16 +53,9 @@ static void do_roll_back(DiskWorld *w)
 
 static void do_take_over(DiskWorld *w)
 {
-    const uint8_t *covered = w->epochs[0].covered;
-    uint32_t i;
-
     colo_disk_take_over(w->disk);
-    w->stage = COLO_DISK_ALONE;
-    for (i = 0; i < grains(w); i++) {
-        if (covered[i] != BY_NONE) {
-            w->stage = COLO_DISK_MERGING;
-        }
-    }
+    w->stage = epoch_covers(w, &w->epochs[0]) ? COLO_DISK_MERGING
+                                              : COLO_DISK_ALONE;
 }
 
 static void drop_all(DiskWorld *w, ColoDropped *dropped)
@@ -348,23 +254,23 @@ bool disk_world_step(DiskWorld *w)
 
 static void free_dropped(void *dropped)
 {
-    colo_dropped_free(dropped, g_free);
+    colo_dropped_free(dropped, cells_give);
 }
 
 /* The same for all worlds. */
-static const uint8_t *get_noise(void)
+static const Cell *get_noise(void)
 {
-    static uint8_t *noise;
+    static Cell *noise;
     uint64_t state = 1;
     uint32_t i;
 
     if (noise) {
         return noise;
     }
-    noise = g_malloc0(NOISE_BYTES);
+    noise = g_new0(Cell, NOISE_CELLS);
     for (i = 0; i < ZEROES; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
-        noise[i] = state >> 56;
+        noise[i] = (state >> 48) % UINT16_MAX + 1;
     }
     return noise;
 }
@@ -376,7 +282,7 @@ DiskWorld *disk_world_new(Choices *choices, Breakage breakage, bool trace,
         uint32_t bytes, unit;
     } disks[] = {
         { 200, 1 }, { 3000, 1 }, { 3000, 100 }, { 16384, 512 },
-        { 3000, 1 }, { 200, 1 }, { 6000, 7 }, { DISK_MAX_BYTES, 512 },
+        { 3000, 1 }, { 200, 1 }, { 6000, 7 }, { 720 * 1024, 512 },
     };
     static const uint64_t memory_max[] = { 0, 1, 2, 5, 1000 };
     DiskWorld *w = g_new0(DiskWorld, 1);
@@ -397,10 +303,13 @@ DiskWorld *disk_world_new(Choices *choices, Breakage breakage, bool trace,
                " chunks\n", w->bytes, w->unit, w->memory_max);
     }
     w->disk = colo_disk_new(w->memory_max * CHUNK);
-    w->parent = g_malloc0(w->bytes);
-    w->image = g_malloc0(w->bytes);
+    g_assert(grains(w) <= GRAINS_MAX);
+    w->parent = g_new0(Cell, grains(w));
+    w->image = g_new0(Cell, grains(w));
+    epoch_init(w, &w->epochs[0]);
+    epoch_init(w, &w->epochs[1]);
     w->noise = get_noise();
-    w->slots = g_ptr_array_new_with_free_func(g_free);
+    w->slots = g_ptr_array_new_with_free_func(cells_give);
     w->late = g_array_new(false, false, sizeof(Late));
     w->dropped = g_ptr_array_new_with_free_func(free_dropped);
     return w;
@@ -408,14 +317,15 @@ DiskWorld *disk_world_new(Choices *choices, Breakage breakage, bool trace,
 
 void disk_world_free(DiskWorld *w)
 {
-    while (w->epoch_count > 0) {
-        epoch_drop(w);
-    }
-    colo_disk_free(w->disk, g_free);
+    colo_disk_free(w->disk, cells_give);
     g_free(w->parent);
     g_free(w->image);
+    epoch_destroy(&w->epochs[0]);
+    epoch_destroy(&w->epochs[1]);
     g_ptr_array_unref(w->slots);
     g_array_unref(w->late);
     g_ptr_array_unref(w->dropped);
     g_free(w);
+    /* the memory of each chunk comes back, once */
+    g_assert(cells_are_back());
 }
