@@ -4,7 +4,8 @@
  *
  * A scenario is a string of steps, written as
  *   +OFFSET,SIZE@WHERE   add          -OFFSET,SIZE   remove
- * and the expectation is the extents that are left, in order.
+ * and the expectation is the extents that are left, in order. Random steps
+ * against an array: tests/disk/test-extents-array.c.
  */
 #include <stdio.h>
 #include <glib.h>
@@ -147,85 +148,7 @@ static void test_next(void)
     colo_extents_free(m);
 }
 
-/* ------------------------------------------------- against a plain array */
-
-enum { SPAN = 96, NOWHERE = -1 };
-
-/* A store of which each place holds one byte of the disk, or none. */
-static void add_random(GRand *rand, ColoExtents *m, int64_t *array)
-{
-    uint32_t from = g_rand_int_range(rand, 0, SPAN), to = from;
-    uint32_t limit = from + g_rand_int_range(rand, 1, 12);
-    /* not far from where its neighbours are kept, so that some touch */
-    int64_t where = 200 + g_rand_int_range(rand, -1, 2) * 1000 + from;
-    uint32_t i;
-
-    while (to < MIN(limit, SPAN) && array[to] == NOWHERE) {
-        to++;
-    }
-    if (to > from) {
-        const ColoExtent e = { from, to - from, where };
-
-        colo_extents_add(m, &e);
-        for (i = from; i < to; i++) {
-            array[i] = where + i - from;
-        }
-    }
-}
-
-static void remove_random(GRand *rand, ColoExtents *m, int64_t *array)
-{
-    uint32_t from = g_rand_int_range(rand, 0, SPAN);
-    uint32_t size = g_rand_int_range(rand, 0, 20), i;
-
-    colo_extents_remove(m, from, size);
-    for (i = from; i < MIN(from + size, SPAN); i++) {
-        array[i] = NOWHERE;
-    }
-}
-
-/* Extents as long as they can be, each where the array has it. */
-static void assert_same(const ColoExtents *m, const int64_t *array)
-{
-    uint64_t count = 0, bytes = 0;
-    ColoExtent e = { 0 };
-    uint32_t i;
-
-    for (i = 0; i < SPAN; i++) {
-        bool in = array[i] != NOWHERE;
-
-        bytes += in;
-        count += in && (i == 0 || array[i - 1] != array[i] - 1);
-        if (in) {
-            g_assert_true(colo_extents_next(m, i, &e));
-            g_assert_cmpuint(e.offset, ==, i);
-            g_assert_cmpuint(e.where, ==, array[i]);
-        }
-    }
-    g_assert_cmpuint(colo_extents_count(m), ==, count);
-    g_assert_cmpuint(colo_extents_bytes(m), ==, bytes);
-}
-
-static void test_against_array(void)
-{
-    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
-    ColoExtents *m = colo_extents_new();
-    int64_t array[SPAN];
-    int i;
-
-    for (i = 0; i < SPAN; i++) {
-        array[i] = NOWHERE;
-    }
-    for (i = 0; i < 5000; i++) {
-        if (g_rand_int_range(rand, 0, 5) < 3) {
-            add_random(rand, m, array);
-        } else {
-            remove_random(rand, m, array);
-        }
-        assert_same(m, array);
-    }
-    colo_extents_free(m);
-}
+/* --------------------------------------------------------------- many */
 
 static void test_many(void)
 {
@@ -296,7 +219,6 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/extents/at", test_at);
     g_test_add_func("/extents/next", test_next);
-    g_test_add_func("/extents/against-array", test_against_array);
     g_test_add_func("/extents/many", test_many);
     g_test_add_func("/extents/last-byte", test_last_byte);
     for (size_t i = 0; i < G_N_ELEMENTS(bugs); i++) {
