@@ -99,11 +99,13 @@ class Program:
                 f"{code}: {answer.text.strip()}")
         return answer
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str,
+              on: Optional[Host] = None) -> "subprocess.Popen[str]":
         """Run it in the background; its output is in a pipe."""
         self._context.step(f"start colo {' '.join(words)}")
+        argv = [self._path, *words]
         process = procs.spawn(
-            [self._path, *words], stdin=subprocess.DEVNULL,
+            on.enter_argv(argv) if on else argv, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=self._env)
         self._context.at_end(lambda: procs.reap(process))
@@ -116,7 +118,7 @@ class Program:
         code: the expected exit status, None: any; what it said.
         """
         if number:
-            process.send_signal(number)
+            os.kill(_program_pid(process), number)
         start_s = time.monotonic()
         said, _ = process.communicate(timeout=CALL_LIMIT_S)
         self._log(Answer(process.args[1:],          # type: ignore[index]
@@ -183,6 +185,14 @@ class Program:
         goal = self.checkpoints(domain, host) + more
         procs.wait_until(lambda: self.checkpoints(domain, host) >= goal,
                          120.0, f"{more} more checkpoints", 0.1)
+
+
+def _program_pid(process: "subprocess.Popen[str]") -> int:
+    """Its own, or that of what nsenter has started in a host."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children",
+              encoding="ascii") as file:
+        children = file.read().split()
+    return int(children[0]) if children else process.pid
 
 
 def _one(answer: Dict[str, Any]) -> Dict[str, Any]:

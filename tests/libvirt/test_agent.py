@@ -6,8 +6,10 @@ import os
 import signal
 import statistics
 import time
-from typing import Any, Dict, List
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Sequence
 
+from colo import procs
 from colo.case import Context, case, check, check_equal
 from colo.traffic import longest_gap_ms
 from domains import Disk, Domain, Plain, boot
@@ -16,16 +18,54 @@ from program import DONE, Program
 from scenario import EXCHANGES, INTERVAL_MS, program, went_on
 
 ROUNDS = 12
+QUIET_S = 3.0               # so long nothing must happen
 
 
-def take_over(colo: Program, source: Host, target: Host) -> None:
-    """Kill the primary; the agent at the other host does the rest."""
-    agent = colo.start("agent", "-c", target.uri, "--once")
-    time.sleep(1.0)             # it has nothing to say when it is ready
+class Agents:
+    """An agent on each of some hosts, as its user would have it there.
+
+    One on a host sees the process of its own domain end; one of no host
+    knows what libvirt tells.
+    """
+
+    def __init__(self, colo: Program, hosts: Sequence[Host],
+                 inside: bool) -> None:
+        self._colo = colo
+        self._running = [
+            colo.start("agent", on=host) if inside
+            else colo.start("agent", "-c", host.uri) for host in hosts]
+
+    def wait_ready(self) -> None:
+        """Until each looks after its domain and is connected to the peer."""
+        for agent in self._running:
+            assert agent.stdout is not None
+            said = ""
+            while "connected to" not in said:
+                said = agent.stdout.readline()
+                assert said, "an agent ended"
+
+    def still_run(self) -> bool:
+        """None has ended by itself."""
+        return all(agent.poll() is None for agent in self._running)
+
+    def stop(self) -> str:
+        """What they said since they were ready, in order of time."""
+        lines: List[str] = []
+        for agent in self._running:
+            lines += self._colo.finish(agent, None,
+                                       signal.SIGTERM).splitlines()
+        return "\n".join(sorted(lines))
+
+
+def kill_primary(context: Context, colo: Program, source: Host,
+                 target: Host) -> None:
+    """Kill the primary's process; agents do the rest."""
+    now = datetime.now(timezone.utc)
     source.kill_domain("plain")
-    colo.finish(agent, DONE)
-    check_equal(colo.status("plain", target)["word"], "Running alone",
-                "status behind the takeover")
+    context.step(f"killed at {now:%H:%M:%S.%f}")
+    colo.wait_status("plain", target, "Running alone")
+    procs.wait_until(lambda: colo.status("plain", target)["here"].get("role")
+                     == "survivor", 10.0, "the survivor is tidied up", 0.05)
 
 
 @case(timeout_s=300, reference=False)
@@ -36,10 +76,46 @@ def agent_takeover(context: Context) -> None:
     boot(hosts, Plain())
     client = context.client("kv,durable,echo")
     colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
+    agents = Agents(colo, [hosts.b], inside=False)
+    agents.wait_ready()
     client.wait_progress(EXCHANGES)
     client.mark()
-    take_over(colo, hosts.a, hosts.b)
+    kill_primary(context, colo, hosts.a, hosts.b)
     went_on(context, client)
+    client.verify()
+    check(" took over here " in agents.stop(), "it was not the agent")
+
+
+@case(timeout_s=300, reference=False)
+def agents_takeover(context: Context) -> None:
+    """An agent on each host: the one beside the dead process is quicker."""
+    hosts = Hosts(context).start()
+    colo = program(context, hosts)
+    boot(hosts, Plain(), persistent=True)
+    client = context.client("kv,durable,echo")
+    source, target = hosts.both
+    for _ in range(2):
+        colo.protect("plain", source, target, "--interval", INTERVAL_MS)
+        agents = Agents(colo, hosts.both, inside=True)
+        agents.wait_ready()
+        client.wait_progress(EXCHANGES)
+        client.mark()
+        kill_primary(context, colo, source, target)
+        went_on(context, client)
+        said = agents.stop()
+        check(f" took over at {target.uri} " in said, said)
+        check(" took over here " not in said, said)
+        check("could not" not in said and "cannot" not in said, said)
+        source, target = target, source
+    context.step("the secondary dies: the primary's answers go out at once")
+    colo.protect("plain", source, target, "--interval", INTERVAL_MS)
+    agents = Agents(colo, hosts.both, inside=True)
+    agents.wait_ready()
+    client.mark()
+    kill_primary(context, colo, target, source)
+    went_on(context, client)
+    said = agents.stop()
+    check(f" took over at {source.uri} " in said, said)
     client.verify()
 
 
@@ -54,25 +130,65 @@ def agent_keeps_still(context: Context) -> None:
               "--heartbeat", "300")
     colo.call("set", "plain", "-c", hosts.b.uri, "--step-limit", "1500",
               "--heartbeat", "300")
-    agent = colo.start("agent", "-c", hosts.b.uri)
+    agents = Agents(colo, [hosts.b], inside=False)
+    agents.wait_ready()
     context.step("the link is cut, both sides live")
     hosts.set_link(False)
     secondary = Domain(hosts.b, "plain")
     secondary.wait_colo("lost")
-    time.sleep(3)
+    time.sleep(QUIET_S)
     check_equal(secondary.colo()["state"], "lost", "the secondary")
-    check(agent.poll() is None, "the agent ended")
+    check(agents.still_run(), "the agent ended")
     context.step("the primary is ended by its user")
     hosts.set_link(True)
     hosts.a.virsh("destroy", "plain")
-    time.sleep(3)
-    colo.finish(agent, None, signal.SIGTERM)
+    time.sleep(QUIET_S)
+    agents.stop()
     check_equal(secondary.colo()["state"], "lost", "the secondary")
+
+
+@case(timeout_s=300, reference=False)
+def agents_keep_still(context: Context) -> None:
+    """Beside the process, too: ended in order, or by force as it hung."""
+    hosts = Hosts(context).start()
+    colo = program(context, hosts)
+    for way in ("destroy", "quit", "hangs"):
+        context.step(f"the primary is ended: {way}")
+        boot(hosts, Plain())
+        colo.protect("plain", hosts.a, hosts.b, "--interval", INTERVAL_MS)
+        agents = Agents(colo, hosts.both, inside=True)
+        agents.wait_ready()
+        secondary = Domain(hosts.b, "plain")
+        if way == "quit":
+            # Its answer may be cut off by its end.
+            hosts.a.refusal("qemu-monitor-command", "plain",
+                            '{"execute": "quit"}')
+        else:
+            if way == "hangs":
+                os.kill(hosts.a.domain_pid("plain"), signal.SIGSTOP)
+            hosts.a.virsh("destroy", "plain")
+        secondary.wait_colo("lost")
+        time.sleep(QUIET_S)
+        check_equal(secondary.colo()["state"], "lost", "the secondary")
+        said = agents.stop()
+        check(" took over " not in said, said)
+        hosts.b.virsh("destroy", "plain")
 
 
 @case(timeout_s=900, reference=False, slow=True)
 def agent_figures(context: Context) -> None:
-    """Figures: start to protected, stall meanwhile, takeover, status."""
+    """Figures with an agent at the secondary's host alone."""
+    measure(context, False)
+
+
+@case(timeout_s=900, reference=False, slow=True)
+def agents_figures(context: Context) -> None:
+    """Figures with an agent on each host, as the tutorial has it."""
+    measure(context, True)
+
+
+def measure(context: Context, both: bool) -> None:
+    """Start to protected, stall meanwhile, takeover, status."""
     hosts = Hosts(context).start()
     colo = program(context, hosts)
     boot(hosts, Plain(disks=[Disk()]))
@@ -92,8 +208,12 @@ def agent_figures(context: Context) -> None:
             start_s = time.monotonic()
             colo.status("plain", source)
             figures["status-ms"].append((time.monotonic() - start_s) * 1000)
+        agents = Agents(colo, hosts.both if both else [target], inside=both)
+        agents.wait_ready()
+        time.sleep(0.5)
         client.mark()
-        take_over(colo, source, target)
+        kill_primary(context, colo, source, target)
+        agents.stop()
         client.wait_progress(EXCHANGES)
         figures["takeover-ms"].append(longest_gap_ms(client.check()))
         source, target = target, source

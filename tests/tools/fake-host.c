@@ -328,6 +328,19 @@ static bool watch(ColoHost *host, GError **error)
     return !count_call((FakeHost *)host, "watch", error);
 }
 
+static bool watch_process(ColoHost *host, const char *domain, GError **error)
+{
+    FakeHost *h = (FakeHost *)host;
+
+    g_assert_cmpstr(domain, ==, "vm");
+    if (h->is_remote) {
+        colo_error_set(error, COLO_EXIT_FAILED, "not on this machine");
+        return false;
+    }
+    h->is_process_watched = true;
+    return true;
+}
+
 void fake_world_post(FakeWorld *world, unsigned host, ColoEventKind kind,
                      const char *name, const char *data, bool is_crash)
 {
@@ -353,7 +366,10 @@ static ColoHostEvent *wait_event(ColoHost *host, unsigned timeout_ms)
     if (w->idle_left) {
         /* Others work meanwhile. */
         g_usleep(1000);
-        if (!--w->idle_left) {
+        if (--w->idle_left == 75 && w->half_way) {
+            w->half_way(w);
+        }
+        if (!w->idle_left) {
             fake_world_post(w, h == w->hosts[1], COLO_EVENT_CLOSED, NULL,
                             NULL, false);
         }
@@ -385,6 +401,7 @@ static const ColoHostOps fake_ops = {
     .volume_delete = volume_delete,
     .cpu_fits = cpu_fits,
     .watch = watch,
+    .watch_process = watch_process,
     .wait = wait_event,
 };
 
@@ -442,6 +459,8 @@ void fake_world_init(FakeWorld *world, const char *text)
 
 void fake_world_clear(FakeWorld *world)
 {
+    g_queue_clear_full(&world->events,
+                       (GDestroyNotify)colo_host_event_free);
     host_free(world->hosts[0]);
     host_free(world->hosts[1]);
     g_clear_pointer(&world->failed, g_free);

@@ -23,6 +23,7 @@ typedef struct FakeWorld {
     GQueue events;              /* ColoHostEvent, for whoever waits */
     unsigned idle_left;         /* 0: waiting never ends; else so many times,
                                  * then the connection is closed */
+    void (*half_way)(struct FakeWorld *world);  /* when half are left */
 } FakeWorld;
 
 struct FakeHost {
@@ -48,6 +49,9 @@ struct FakeHost {
     const char *cause;
     bool is_secondary;
     unsigned waits_left;        /* until a migration becomes lockstep */
+    bool is_dead_unseen;        /* its process; libvirt does not know yet */
+    bool is_process_watched;
+    bool is_remote;             /* ... which is not possible */
     unsigned ref_count;
 };
 

@@ -420,10 +420,13 @@ static JsonNode *lost_heartbeat(FakeHost *h, JsonNode *args, GError **error)
         return refuse(error, "takes no part");
     }
     /* MUST: never two guests. */
-    g_assert_cmpint(h->peer->state, !=, COLO_DOM_RUNNING);
+    g_assert_true(h->peer->state != COLO_DOM_RUNNING ||
+                  h->peer->is_dead_unseen);
     h->phase = "alone";
     h->migration = "completed";
     g_hash_table_remove_all(h->attached);
+    fake_world_post(h->world, h == h->world->hosts[1], COLO_EVENT_MONITOR,
+                    "COLO_STATUS", "{\"state\":\"alone\"}", false);
     return nothing();
 }
 

@@ -170,6 +170,148 @@ static void test_host_out_of_reach(void)
     fake_world_clear(&w);
 }
 
+/* ------------------------------------ the agent beside the one that dies */
+
+/* What the agent at A sees of the end of A; the secondary is B. */
+static bool clears_up;
+static bool libvirt_tells, libvirt_says_crash;
+static const char *cause_at_b;
+
+static void end_a(FakeWorld *w)
+{
+    g_assert_true(w->hosts[0]->is_process_watched);
+    fake_qemu_end(w->hosts[0], true);
+    w->hosts[0]->state = COLO_DOM_RUNNING;
+    w->hosts[0]->is_dead_unseen = true;
+    w->hosts[1]->cause = cause_at_b;
+    fake_world_post(w, 0, COLO_EVENT_ENDED, NULL, NULL, !clears_up);
+    post_lost(w, 1, cause_at_b);
+    if (libvirt_tells) {
+        w->hosts[0]->state = COLO_DOM_OFF;
+        w->hosts[0]->is_dead_unseen = false;
+        post_stopped(w, 0, libvirt_says_crash);
+    }
+}
+
+static void run_at_a(FakeWorld *w, void (*happens)(FakeWorld *w))
+{
+    begin(w);
+    w->half_way = happens;
+    run_agent(&at_a);
+}
+
+/* B goes on at once, and is tidied up when A's libvirt knows, too. */
+static void test_own_process(void)
+{
+    FakeWorld w;
+
+    clears_up = libvirt_tells = false;
+    cause_at_b = "peer-closed";
+    run_at_a(&w, end_a);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"secondary\""));
+    fake_world_clear(&w);
+
+    libvirt_tells = libvirt_says_crash = true;
+    run_at_a(&w, end_a);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
+    g_assert_true(w.hosts[1]->is_persistent);
+    g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"stale\""));
+    fake_world_clear(&w);
+}
+
+/* Told to end, it clears up; B's connection may be closed all the same. */
+static void test_own_process_was_ended(void)
+{
+    static const char *const causes[] = {
+        "peer-quit", "peer-closed", "peer-silent", "guest-shutdown",
+    };
+    unsigned i;
+
+    for (i = 0; i < 2 * G_N_ELEMENTS(causes); i++) {
+        FakeWorld w;
+
+        cause_at_b = causes[i / 2];
+        clears_up = true;
+        libvirt_tells = i % 2;
+        libvirt_says_crash = false;
+        run_at_a(&w, end_a);
+        g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+        fake_world_clear(&w);
+    }
+}
+
+/* Killed: a user's last means against one that hangs. libvirt tells. */
+static void test_own_process_hung(void)
+{
+    unsigned is_crash;
+
+    for (is_crash = 0; is_crash < 2; is_crash++) {
+        FakeWorld w;
+
+        cause_at_b = "peer-silent";
+        clears_up = false;
+        libvirt_tells = true;
+        libvirt_says_crash = is_crash;
+        run_at_a(&w, end_a);
+        g_assert_cmpstr(w.hosts[1]->phase, ==, is_crash ? "alone" : "lost");
+        fake_world_clear(&w);
+    }
+}
+
+/* An agent that sees no process waits for libvirt, and then acts, too. */
+static void end_a_remote(FakeWorld *w)
+{
+    fake_qemu_end(w->hosts[0], true);
+    post_lost(w, 1, "peer-closed");
+    post_stopped(w, 0, true);
+}
+
+static void test_own_process_remote(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    w.hosts[0]->is_remote = true;
+    w.half_way = end_a_remote;
+    run_agent(&at_a);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+    fake_world_clear(&w);
+}
+
+/* The pair fell apart, A goes on after a user's word, and dies later. */
+static void part_and_end_a(FakeWorld *w)
+{
+    FakeHost *a = w->hosts[0];
+
+    a->phase = "alone";
+    w->hosts[1]->phase = "lost";
+    w->hosts[1]->cause = "peer-silent";
+    post_lost(w, 1, "peer-silent");
+    fake_world_post(w, 0, COLO_EVENT_MONITOR, "COLO_STATUS",
+                    "{\"state\":\"alone\"}", false);
+    a->state = COLO_DOM_OFF;
+    a->is_crashed = true;
+    post_stopped(w, 0, true);
+}
+
+static void test_went_on_before(void)
+{
+    const ColoOptions *const agents[] = { &at_a, &at_b };
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(agents); i++) {
+        FakeWorld w;
+
+        begin(&w);
+        w.half_way = part_and_end_a;
+        run_agent(agents[i]);
+        g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+        fake_world_clear(&w);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *directory = g_dir_make_tmp("colo-test-XXXXXX", NULL);
@@ -184,6 +326,13 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/agent/cut-link", test_destroyed_behind_a_cut_link);
     g_test_add_func("/tool/agent/peer-lives", test_peer_lives);
     g_test_add_func("/tool/agent/no-host", test_host_out_of_reach);
+    g_test_add_func("/tool/agent/own-process", test_own_process);
+    g_test_add_func("/tool/agent/own-process/ended",
+                    test_own_process_was_ended);
+    g_test_add_func("/tool/agent/own-process/hung", test_own_process_hung);
+    g_test_add_func("/tool/agent/own-process/remote",
+                    test_own_process_remote);
+    g_test_add_func("/tool/agent/went-on-before", test_went_on_before);
     result = g_test_run();
     g_rmdir(directory);
     return result;

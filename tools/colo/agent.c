@@ -3,65 +3,59 @@
  * colo agent: takes over by itself where nothing has to be decided.
  *
  * It watches the domains of one host and, for those that have a peer, the
- * peer's host. A side that says `lost` goes on alone if the libvirt of the
- * other host says that the other process has died by itself. It never acts on
- * silence: a host that cannot be reached may still run its guest; nor when
- * the other side was ended on purpose.
+ * peer's host. When one of both sides says `lost` and the other's process is
+ * known to have died by itself, the one goes on alone (guard.h). It never
+ * acts on silence: a host that cannot be reached may still run its guest; nor
+ * when the other side was ended on purpose.
+ *
+ * Of a process on its own machine it sees the end at once, of others when
+ * their libvirt tells. So with an agent on each host, each is quick about the
+ * death of its own side's process, and tells the other side to go on; and the
+ * other agent comes later, if it is still needed.
  *
  * Everything happens in one thread, driven by events; only connections are
- * opened in others, since that may take long.
+ * opened in others. Where events could be lost, it looks once in a second.
  */
 #include <stdio.h>
 #include "cancel.h"
 #include "command.h"
 #include "error.h"
+#include "guard.h"
 #include "live.h"
+#include "peers.h"
 #include "takeover.h"
 
-enum { TICK_MS = 1000, FAST_TICK_MS = 50, REOPEN_MS = 5000 };
+enum { TICK_MS = 1000, FAST_TICK_MS = 50 };
 
-/* One other host; shared by all domains that have their peer there. */
-typedef struct Peer {
-    char *uri;
-    ColoHost *host;             /* NULL: not connected */
-    bool is_opening;
-    int64_t retry_ms;
-} Peer;
+typedef enum Place { HERE, THERE, PLACES } Place;
+
+typedef enum Stage {
+    STAGE_WATCH,
+    STAGE_ASKED,                /* the survivor's QEMU was told to go on */
+    STAGE_RUNS,                 /* it does; its domain is to be tidied up */
+    STAGE_SETTLED,              /* told, or failed: others decide now */
+} Stage;
 
 typedef struct Guard {
     char *domain;               /* name */
     char *peer_uri;
-    bool is_primary;
-    bool is_lost;
-    bool was_ended;             /* its peer, on purpose */
-    bool is_peer_dead;
-    bool is_settled;            /* told, or failed: others decide now */
+    bool is_primary;            /* here */
+    ColoGuardSide sides[PLACES];
+    bool was_seen_there;        /* alive, through the present connection */
+    Stage stage;
+    Place survivor;             /* unless STAGE_WATCH */
+    int64_t asked_us;           /* when it was told */
 } Guard;
-
-typedef struct Opened {
-    char *uri;
-    ColoHost *host;
-} Opened;
 
 typedef struct Agent {
     const ColoOptions *options;
     ColoHost *here;
-    GHashTable *peers;          /* URI -> Peer */
+    ColoPeers *peers;
     GHashTable *guards;         /* name -> Guard */
-    GAsyncQueue *opened;        /* Opened, from other threads */
     unsigned takeover_count;
     int64_t look_ms;            /* when to look at all domains again */
     bool is_closed;
 } Agent;
-
-static void peer_free(gpointer opaque)
-{
-    Peer *peer = opaque;
-
-    colo_host_free(peer->host);
-    g_free(peer->uri);
-    g_free(peer);
-}
 
 static void guard_free(gpointer opaque)
 {
@@ -101,114 +95,220 @@ static void tell(const Agent *a, const char *domain, const char *format, ...)
     fflush(stdout);
 }
 
-/* ---------------------------------------------------------- other hosts */
-
-typedef struct Opening {
-    GAsyncQueue *opened;
-    char *uri;
-} Opening;
-
-static gpointer open_thread(gpointer opaque)
+static ColoHost *host_at(Agent *a, const Guard *guard, Place place)
 {
-    Opening *opening = opaque;
-    Opened *opened = g_new0(Opened, 1);
-
-    opened->uri = opening->uri;
-    opened->host = colo_open(opening->uri, NULL);
-    g_async_queue_push(opening->opened, opened);
-    g_async_queue_unref(opening->opened);
-    g_free(opening);
-    return NULL;
+    return place == HERE ? a->here
+                         : colo_peers_host(a->peers, guard->peer_uri);
 }
 
-static void open_peer(Agent *a, Peer *peer)
+/* "here" or "at URI". Caller frees. */
+static char *place_text(const Guard *guard, Place place)
 {
-    Opening *opening = g_new0(Opening, 1);
-
-    opening->opened = g_async_queue_ref(a->opened);
-    opening->uri = g_strdup(peer->uri);
-    peer->is_opening = true;
-    g_thread_unref(g_thread_new("open", open_thread, opening));
+    return place == HERE ? g_strdup("here")
+                         : g_strconcat("at ", guard->peer_uri, NULL);
 }
 
-static void take_opened(Agent *a)
+static void note_state(Guard *guard, Place place, const char *state,
+                       const char *cause, int64_t now_ms)
 {
-    Opened *opened;
+    bool was_whole = !guard->sides[place].is_lost &&
+                     !guard->sides[place].has_gone_on;
 
-    while ((opened = g_async_queue_try_pop(a->opened))) {
-        Peer *peer = g_hash_table_lookup(a->peers, opened->uri);
-
-        peer->is_opening = false;
-        peer->retry_ms = colo_now_ms() + REOPEN_MS;
-        peer->host = opened->host;
-        if (peer->host && !colo_host_watch(peer->host, NULL)) {
-            g_clear_pointer(&peer->host, colo_host_free);
-        }
-        if (peer->host) {
-            a->look_ms = 0;     /* what happened there so far is not told */
-        }
-        tell(a, NULL, peer->host ? "connected to %s" : "cannot reach %s",
-             peer->uri);
-        g_free(opened->uri);
-        g_free(opened);
+    colo_guard_note(&guard->sides[place], state, cause, now_ms);
+    if (colo_guard_is_whole(state) && !was_whole) {
+        /* Protected again; who died then is back. */
+        guard->sides[!place] = (ColoGuardSide) {};
+        guard->stage = STAGE_WATCH;
     }
 }
 
-static bool keep_peers_open(Agent *a)
+/* Its QEMU is asked. False if it does not answer, or is not there. */
+static bool look_at_state(Agent *a, Guard *guard, Place place)
 {
-    GHashTableIter iter;
-    gpointer value;
-    bool is_opening = false;
+    ColoHost *host = host_at(a, guard, place);
+    g_autoptr(ColoReport) report =
+        host ? colo_live_report(host, guard->domain, NULL, NULL) : NULL;
 
-    take_opened(a);
-    g_hash_table_iter_init(&iter, a->peers);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Peer *peer = value;
-
-        if (!peer->host && !peer->is_opening &&
-            colo_now_ms() >= peer->retry_ms) {
-            open_peer(a, peer);
-        }
-        is_opening |= peer->is_opening;
+    if (report) {
+        note_state(guard, place, colo_phase_name(report->phase),
+                   report->cause, 0);
     }
-    return is_opening;
+    return report;
 }
 
-static Peer *peer_at(Agent *a, const char *uri)
-{
-    Peer *peer = g_hash_table_lookup(a->peers, uri);
+/* ------------------------------------------------------- going on alone */
 
-    if (!peer) {
-        peer = g_new0(Peer, 1);
-        peer->uri = g_strdup(uri);
-        g_hash_table_insert(a->peers, peer->uri, peer);
+static void go_on(Agent *a, Guard *guard, Place survivor)
+{
+    ColoHost *host = host_at(a, guard, survivor);
+    bool is_primary = guard->is_primary == (survivor == HERE);
+    g_autoptr(GError) error = NULL;
+
+    if (!host) {
+        return;
     }
-    return peer;
+    guard->survivor = survivor;
+    guard->asked_us = g_get_monotonic_time();
+    guard->stage = STAGE_ASKED;
+    if (colo_takeover_begin(host, guard->domain, is_primary, &error)) {
+        return;
+    }
+    guard->stage = STAGE_SETTLED;
+    look_at_state(a, guard, survivor);
+    if (guard->sides[survivor].has_gone_on) {
+        tell(a, guard->domain, "somebody else was quicker");
+    } else {
+        tell(a, guard->domain, "cannot take over: %s", error->message);
+    }
+}
+
+/* QEMU has said that it is alone. */
+static void end_takeover(Agent *a, Guard *guard)
+{
+    g_autofree char *where = place_text(guard, guard->survivor);
+    double ms = (g_get_monotonic_time() - guard->asked_us) / 1000.0;
+    g_autoptr(GError) error = NULL;
+
+    tell(a, guard->domain, "took over %s within %.1f ms", where, ms);
+    guard->stage = STAGE_RUNS;
+    if (!colo_takeover_end(host_at(a, guard, guard->survivor),
+                           guard->domain, &error)) {
+        tell(a, guard->domain, "libvirt cannot be told: %s", error->message);
+    }
+}
+
+/* The libvirt of the other side knows by now that its domain has ended. */
+static void tidy(Agent *a, Guard *guard)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (colo_takeover_tidy(host_at(a, guard, guard->survivor),
+                           host_at(a, guard, !guard->survivor),
+                           guard->domain, &error)) {
+        tell(a, guard->domain, "is an ordinary domain again");
+    } else {
+        g_autofree char *text = colo_error_text(error);
+
+        tell(a, guard->domain, "could not be tidied up: %s",
+             g_strchomp(text));
+    }
+    a->takeover_count++;
+}
+
+static void take_advice(Agent *a, Guard *guard)
+{
+    Place place;
+
+    for (place = HERE; place < PLACES && guard->stage == STAGE_WATCH;
+         place++) {
+        switch (colo_guard_advise(&guard->sides[place],
+                                  &guard->sides[!place])) {
+        case COLO_GUARD_GO_ON:
+            go_on(a, guard, place);
+            break;
+        case COLO_GUARD_ASK_USER:
+            tell(a, guard->domain, "its peer was ended on purpose; colo "
+                 "failover goes on with it, virsh destroy ends it");
+            guard->stage = STAGE_SETTLED;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* What follows from what is known. The guard may be gone then. */
+static void act(Agent *a, Guard *guard)
+{
+    const ColoGuardSide *survivor, *other;
+
+    take_advice(a, guard);
+    survivor = &guard->sides[guard->survivor];
+    other = &guard->sides[!guard->survivor];
+    if (guard->stage == STAGE_ASKED && survivor->has_gone_on &&
+        host_at(a, guard, guard->survivor)) {
+        end_takeover(a, guard);
+    }
+    if (guard->stage == STAGE_RUNS && (other->is_dead || other->was_ended) &&
+        host_at(a, guard, guard->survivor)) {
+        tidy(a, guard);
+        g_hash_table_remove(a->guards, guard->domain);
+    }
 }
 
 /* -------------------------------------------------------------- domains */
 
-static void note_cause(Guard *guard, const char *state, const char *cause)
+/*
+ * The process there is dead if its libvirt says so, not if nobody answers. A
+ * transient domain is forgotten with its end; if that happened before our
+ * eyes, an event tells why.
+ */
+static void look_at_peer(Agent *a, Guard *guard)
 {
-    guard->is_lost = !g_strcmp0(state, "lost");
-    if (!guard->is_lost) {
-        guard->was_ended = false;
-        guard->is_peer_dead = false;
-        guard->is_settled = false;
+    ColoHost *host = host_at(a, guard, THERE);
+    ColoGuardSide *side = &guard->sides[THERE];
+    g_auto(ColoDomStatus) status = {};
+
+    if (side->is_dead || side->was_ended || !host ||
+        !colo_host_status(host, guard->domain, &status, NULL)) {
         return;
     }
-    /* What its libvirt said of the end counts, too, and stays. */
-    guard->was_ended |= !g_strcmp0(cause, "peer-quit") ||
-                        !g_strcmp0(cause, "guest-shutdown");
+    if (status.state == COLO_DOM_ABSENT) {
+        side->is_dead = !guard->was_seen_there;
+    } else if (status.state == COLO_DOM_OFF) {
+        side->is_dead = status.is_crashed;
+        side->was_ended = !status.is_crashed;
+    }
+}
+
+/* So that its end will be told, and why. */
+static void see_peer(Agent *a, Guard *guard)
+{
+    ColoHost *host = host_at(a, guard, THERE);
+
+    if (!guard->was_seen_there && host) {
+        ColoDomState state = colo_host_state(host, guard->domain);
+
+        guard->was_seen_there = state == COLO_DOM_RUNNING ||
+                                state == COLO_DOM_PAUSED;
+    }
+}
+
+/* It may have gone on after a user's word while we could not see it. */
+static void look_at_peer_role(Agent *a, Guard *guard)
+{
+    ColoHost *host = host_at(a, guard, THERE);
+    g_autoptr(ColoPair) pair =
+        host ? colo_host_pair(host, guard->domain, NULL) : NULL;
+
+    if (pair && pair->role == COLO_ROLE_SURVIVOR) {
+        guard->sides[THERE].has_gone_on = true;
+    }
+}
+
+static Guard *guard_new(Agent *a, const char *domain, const ColoPair *pair)
+{
+    Guard *guard = g_new0(Guard, 1);
+    bool is_watched = colo_host_watch_process(a->here, domain, NULL);
+
+    guard->domain = g_strdup(domain);
+    g_hash_table_insert(a->guards, guard->domain, guard);
+    tell(a, domain, "looked after as %s, peer at %s%s",
+         colo_role_name(pair->role), pair->peer,
+         is_watched ? "; its process is watched" : "");
+    return guard;
 }
 
 /* Begins, or goes on, to look after a domain that has a peer. */
 static Guard *guard_for(Agent *a, const char *domain)
 {
     g_autoptr(ColoPair) pair = colo_host_pair(a->here, domain, NULL);
-    g_autoptr(ColoReport) report = NULL;
     Guard *guard = g_hash_table_lookup(a->guards, domain);
 
+    if (guard && guard->stage != STAGE_WATCH &&
+        guard->stage != STAGE_SETTLED) {
+        return guard;
+    }
     if (!pair || !pair->peer || (pair->role != COLO_ROLE_PRIMARY &&
                                  pair->role != COLO_ROLE_SECONDARY)) {
         if (guard) {
@@ -217,90 +317,63 @@ static Guard *guard_for(Agent *a, const char *domain)
         return NULL;
     }
     if (!guard) {
-        guard = g_new0(Guard, 1);
-        guard->domain = g_strdup(domain);
-        g_hash_table_insert(a->guards, guard->domain, guard);
-        tell(a, domain, "looked after as %s, peer at %s",
-             colo_role_name(pair->role), pair->peer);
+        guard = guard_new(a, domain, pair);
     }
     g_free(guard->peer_uri);
     guard->peer_uri = g_strdup(pair->peer);
     guard->is_primary = pair->role == COLO_ROLE_PRIMARY;
-    peer_at(a, pair->peer);
-    report = colo_live_report(a->here, domain, NULL, NULL);
-    if (report) {
-        note_cause(guard, colo_phase_name(report->phase), report->cause);
-    }
+    colo_peers_host(a->peers, pair->peer);
+    look_at_state(a, guard, HERE);
     return guard;
 }
 
-/* The process is dead if its libvirt says so, not if nobody answers. */
-static void look_at_peer(Agent *a, Guard *guard)
-{
-    Peer *peer = peer_at(a, guard->peer_uri);
-    g_auto(ColoDomStatus) status = {};
-
-    if (guard->is_peer_dead || !peer->host ||
-        !colo_host_status(peer->host, guard->domain, &status, NULL)) {
-        return;
-    }
-    /* A transient domain that died is forgotten at once. */
-    if (status.state == COLO_DOM_ABSENT) {
-        guard->is_peer_dead = true;
-    } else if (status.state == COLO_DOM_OFF) {
-        guard->is_peer_dead = true;
-        guard->was_ended |= !status.is_crashed;
-    }
-}
-
-static void tidy(Agent *a, Guard *guard)
-{
-    Peer *peer = peer_at(a, guard->peer_uri);
-    g_autoptr(GError) error = NULL;
-
-    if (colo_takeover_tidy(a->here, peer->host, guard->domain, &error)) {
-        tell(a, guard->domain, "is an ordinary domain again");
-    } else {
-        g_autofree char *text = colo_error_text(error);
-
-        tell(a, guard->domain, "could not be tidied up: %s",
-             g_strchomp(text));
-    }
-}
-
-static void act(Agent *a, Guard *guard)
-{
-    g_autoptr(GError) error = NULL;
-    int64_t start_ms = colo_now_ms();
-
-    if (!guard->is_lost || guard->is_settled) {
-        return;
-    }
-    if (!guard->was_ended) {
-        look_at_peer(a, guard);
-    }
-    if (guard->was_ended) {
-        tell(a, guard->domain, "its peer was ended on purpose; colo failover "
-             "goes on with it, virsh destroy ends it");
-        guard->is_settled = true;
-        return;
-    }
-    if (!guard->is_peer_dead) {
-        return;
-    }
-    if (!colo_takeover(a->here, guard->domain, guard->is_primary, &error)) {
-        tell(a, guard->domain, "cannot take over: %s", error->message);
-        guard->is_settled = true;
-        return;
-    }
-    tell(a, guard->domain, "took over within %" PRId64 " ms",
-         colo_now_ms() - start_ms);
-    a->takeover_count++;
-    tidy(a, guard);
-    g_hash_table_remove(a->guards, guard->domain);
-}
-
 /* --------------------------------------------------------------- events */
+
+static bool is_status(const ColoHostEvent *event)
+{
+    return event->kind == COLO_EVENT_MONITOR &&
+           !strcmp(event->name, "COLO_STATUS");
+}
+
+static void take_status(Agent *a, Guard *guard, Place place,
+                        const ColoHostEvent *event)
+{
+    const char *state = colo_json_string(event->data, "state");
+    const char *cause = colo_json_string(event->data, "cause");
+    g_autofree char *where = place_text(guard, place);
+
+    note_state(guard, place, state, cause, colo_now_ms());
+    tell(a, guard->domain, "%s %s (%s)", state, where, cause);
+    act(a, guard);
+}
+
+static void take_end(Agent *a, Guard *guard, Place place,
+                     const ColoHostEvent *event)
+{
+    ColoGuardSide *side = &guard->sides[place];
+    g_autofree char *where = place_text(guard, place);
+
+    tell(a, guard->domain, "its process %s %s%s", where,
+         event->is_crash ? "has died" : "was ended",
+         event->kind == COLO_EVENT_ENDED ? "" : ", says libvirt");
+    if (event->kind == COLO_EVENT_ENDED) {
+        side->broken_ms = event->is_crash ? colo_now_ms() : 0;
+    } else {
+        side->is_dead = event->is_crash;
+        side->was_ended = !event->is_crash;
+    }
+    act(a, guard);
+}
+
+/* Its user did it. There may be a survivor to be tidied up all the same. */
+static void forget_ended(Agent *a, const char *domain)
+{
+    Guard *guard = g_hash_table_lookup(a->guards, domain);
+
+    if (guard && guard->stage != STAGE_ASKED && guard->stage != STAGE_RUNS) {
+        g_hash_table_remove(a->guards, domain);
+    }
+}
 
 static void on_here(Agent *a, const ColoHostEvent *event)
 {
@@ -311,78 +384,144 @@ static void on_here(Agent *a, const ColoHostEvent *event)
         return;
     }
     guard = g_hash_table_lookup(a->guards, event->domain);
-    if (event->kind == COLO_EVENT_STOPPED) {
-        g_hash_table_remove(a->guards, event->domain);
-        return;
-    }
-    if (event->kind != COLO_EVENT_MONITOR ||
-        strcmp(event->name, "COLO_STATUS")) {
-        return;
-    }
-    if (!guard) {
+    if (!guard && is_status(event)) {
         guard = guard_for(a, event->domain);
     }
-    if (guard) {
-        note_cause(guard, colo_json_string(event->data, "state"),
-                   colo_json_string(event->data, "cause"));
-        tell(a, guard->domain, "%s", colo_json_string(event->data, "state"));
-        act(a, guard);
+    if (!guard) {
+        return;
+    }
+    if (is_status(event)) {
+        take_status(a, guard, HERE, event);
+    } else if (event->kind == COLO_EVENT_ENDED) {
+        take_end(a, guard, HERE, event);
+    } else if (event->kind == COLO_EVENT_STOPPED) {
+        take_end(a, guard, HERE, event);
+        if (!event->is_crash) {
+            forget_ended(a, event->domain);
+        }
+    } else if (event->kind == COLO_EVENT_STARTED) {
+        g_hash_table_remove(a->guards, event->domain);
     }
 }
 
-static void on_peer(Agent *a, Peer *peer, const ColoHostEvent *event)
-{
-    Guard *guard;
-
-    if (event->kind == COLO_EVENT_CLOSED) {
-        tell(a, NULL, "lost the connection to %s", peer->uri);
-        g_clear_pointer(&peer->host, colo_host_free);
-        return;
-    }
-    guard = g_hash_table_lookup(a->guards, event->domain);
-    if (event->kind != COLO_EVENT_STOPPED || !guard ||
-        strcmp(guard->peer_uri, peer->uri)) {
-        return;
-    }
-    tell(a, guard->domain, "its peer's process %s",
-         event->is_crash ? "has died" : "was ended");
-    guard->is_peer_dead = true;
-    guard->was_ended |= !event->is_crash;
-    act(a, guard);
-}
-
-static void on_event(Agent *a, const ColoHostEvent *event)
+static void lose_peer(Agent *a, const char *uri)
 {
     GHashTableIter iter;
     gpointer value;
 
-    if (event->host == a->here) {
-        on_here(a, event);
-        return;
-    }
-    g_hash_table_iter_init(&iter, a->peers);
+    tell(a, NULL, "lost the connection to %s", uri);
+    g_hash_table_iter_init(&iter, a->guards);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Peer *peer = value;
+        Guard *guard = value;
 
-        if (peer->host == event->host) {
-            on_peer(a, peer, event);
-            return;
+        if (!strcmp(guard->peer_uri, uri)) {
+            guard->was_seen_there = false;
+            if (guard->stage == STAGE_SETTLED) {
+                guard->stage = STAGE_WATCH;     /* this may be why */
+            }
         }
     }
+    colo_peers_close(a->peers, uri);
+}
+
+static void on_peer(Agent *a, const char *uri, const ColoHostEvent *event)
+{
+    Guard *guard;
+
+    if (event->kind == COLO_EVENT_CLOSED) {
+        lose_peer(a, uri);
+        return;
+    }
+    guard = g_hash_table_lookup(a->guards, event->domain);
+    if (!guard || strcmp(guard->peer_uri, uri)) {
+        return;
+    }
+    if (is_status(event)) {
+        take_status(a, guard, THERE, event);
+    } else if (event->kind == COLO_EVENT_STOPPED) {
+        take_end(a, guard, THERE, event);
+    } else if (event->kind == COLO_EVENT_STARTED) {
+        guard->sides[THERE] = (ColoGuardSide) {};
+        guard->was_seen_there = true;
+    }
+}
+
+static void on_event(Agent *a, const ColoHostEvent *event)
+{
+    const char *uri = event->host == a->here
+                      ? NULL : colo_peers_uri(a->peers, event->host);
+
+    if (event->host == a->here) {
+        on_here(a, event);
+    } else if (uri) {
+        on_peer(a, uri, event);
+    }
+}
+
+static void on_opened(void *opaque, const char *uri, bool is_open)
+{
+    Agent *a = opaque;
+
+    tell(a, NULL, is_open ? "connected to %s" : "cannot reach %s", uri);
+    if (is_open) {
+        a->look_ms = 0;         /* what happened there so far is not told */
+    }
+}
+
+/* ------------------------------------------------------------ the whole */
+
+/*
+ * Its process has died here, so the survivor is there. True if another agent
+ * or a user was quicker, or if there is none.
+ */
+static bool is_over(Agent *a, Guard *guard)
+{
+    ColoHost *host = host_at(a, guard, THERE);
+    g_auto(ColoDomStatus) status = {};
+
+    if (!host || !colo_host_status(host, guard->domain, &status, NULL)) {
+        return false;
+    }
+    if (status.state == COLO_DOM_ABSENT || status.state == COLO_DOM_OFF) {
+        return true;
+    }
+    look_at_state(a, guard, THERE);
+    return guard->sides[THERE].has_gone_on;
+}
+
+static void look_at_guard(Agent *a, Guard *guard)
+{
+    if (guard->stage == STAGE_WATCH && guard->sides[HERE].is_dead &&
+        is_over(a, guard)) {
+        g_hash_table_remove(a->guards, guard->domain);
+        return;
+    }
+    see_peer(a, guard);
+    if (guard->sides[HERE].is_lost ||
+        (guard->stage == STAGE_RUNS && guard->survivor == HERE)) {
+        look_at_peer(a, guard);
+        look_at_peer_role(a, guard);
+    }
+    if (guard->stage == STAGE_ASKED) {
+        look_at_state(a, guard, guard->survivor);
+    }
+    act(a, guard);
 }
 
 /* Domains may have begun to be protected unseen, events may be lost. */
 static void look_around(Agent *a)
 {
     g_autoptr(GPtrArray) names = colo_host_domains(a->here, NULL);
+    g_autoptr(GList) guards = NULL;
+    GList *at;
     unsigned i;
 
     for (i = 0; names && i < names->len; i++) {
-        Guard *guard = guard_for(a, g_ptr_array_index(names, i));
-
-        if (guard) {
-            act(a, guard);
-        }
+        guard_for(a, g_ptr_array_index(names, i));
+    }
+    guards = g_hash_table_get_values(a->guards);
+    for (at = guards; at; at = at->next) {
+        look_at_guard(a, at->data);
     }
 }
 
@@ -397,7 +536,7 @@ static bool run(Agent *a, GError **error)
             a->look_ms = colo_now_ms() + TICK_MS;
             look_around(a);
         }
-        is_opening = keep_peers_open(a);
+        is_opening = colo_peers_keep(a->peers);
         event = colo_host_wait(a->here, !a->look_ms ? 0
                                : is_opening ? FAST_TICK_MS : TICK_MS);
         if (event) {
@@ -420,11 +559,9 @@ bool colo_agent(const ColoOptions *options, JsonNode **result, GError **error)
     if (!a.here) {
         return false;
     }
-    a.peers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
-                                    peer_free);
+    a.peers = colo_peers_new(on_opened, &a);
     a.guards = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
                                      guard_free);
-    a.opened = g_async_queue_new();
     if (colo_host_watch(a.here, error)) {
         tell(&a, NULL, "watching %s", options->from ? options->from
                                                     : "this host");
@@ -432,8 +569,7 @@ bool colo_agent(const ColoOptions *options, JsonNode **result, GError **error)
     }
     *result = colo_json("i:takeovers", (int64_t)a.takeover_count, NULL);
     g_hash_table_unref(a.guards);
-    g_hash_table_unref(a.peers);
+    colo_peers_free(a.peers);
     colo_host_free(a.here);
-    g_async_queue_unref(a.opened);
     return ok;
 }

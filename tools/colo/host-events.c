@@ -42,16 +42,23 @@ void colo_host_setup(int cancel_fd)
     }
 }
 
-static ColoHostEvent *post(ColoHost *host, ColoEventKind kind,
-                           virDomainPtr domain)
+ColoHostEvent *colo_libvirt_post(ColoHost *host, ColoEventKind kind,
+                                 const char *domain)
 {
     ColoHostEvent *event = g_new0(ColoHostEvent, 1);
 
     event->host = host;
     event->kind = kind;
-    event->domain = domain ? g_strdup(virDomainGetName(domain)) : NULL;
+    event->domain = g_strdup(domain);
     g_queue_push_tail(&queue, event);
     return event;
+}
+
+static ColoHostEvent *post(ColoHost *host, ColoEventKind kind,
+                           virDomainPtr domain)
+{
+    return colo_libvirt_post(host, kind,
+                             domain ? virDomainGetName(domain) : NULL);
 }
 
 static void on_monitor(virConnectPtr connection, virDomainPtr domain,
@@ -141,6 +148,7 @@ void colo_libvirt_unwatch(ColoLibvirt *libvirt)
     if (libvirt->is_watched) {
         virConnectUnregisterCloseCallback(libvirt->connection, on_close);
     }
+    g_clear_pointer(&libvirt->processes, g_hash_table_unref);
     forget(&libvirt->host);
 }
 

@@ -63,8 +63,7 @@ static void drop(ColoHost *host)
     g_free(libvirt);
 }
 
-/* Returns "string", which libvirt allocated, as GLib's. */
-static char *own(char *string)
+char *colo_libvirt_own(char *string)
 {
     char *copy = g_strdup(string);
 
@@ -74,7 +73,9 @@ static char *own(char *string)
 
 static char *name(ColoHost *host)
 {
-    return own(virConnectGetHostname(colo_libvirt(host)->connection));
+    virConnectPtr connection = colo_libvirt(host)->connection;
+
+    return colo_libvirt_own(virConnectGetHostname(connection));
 }
 
 /* What the page cache has can be had, too. */
@@ -113,9 +114,9 @@ static bool info(ColoHost *host, ColoHostInfo *info, GError **error)
     g_autoptr(xmlDoc) doc = NULL;
     unsigned long version;
 
-    info->uri = own(virConnectGetURI(connection));
-    info->name = own(virConnectGetHostname(connection));
-    capabilities = own(virConnectGetCapabilities(connection));
+    info->uri = colo_libvirt_own(virConnectGetURI(connection));
+    info->name = colo_libvirt_own(virConnectGetHostname(connection));
+    capabilities = colo_libvirt_own(virConnectGetCapabilities(connection));
     if (!info->uri || !info->name || !capabilities ||
         virConnectGetLibVersion(connection, &version) < 0) {
         return colo_libvirt_failed(error);
@@ -224,7 +225,7 @@ static char *xml(ColoHost *host, const char *domain, ColoXmlKind kind,
     if (!text) {
         colo_libvirt_failed(error);
     }
-    return own(text);
+    return colo_libvirt_own(text);
 }
 
 static JsonNode *monitor(ColoHost *host, const char *domain,
@@ -243,7 +244,7 @@ static JsonNode *monitor(ColoHost *host, const char *domain,
         colo_libvirt_failed(error);
         return NULL;
     }
-    result = own(raw);
+    result = colo_libvirt_own(raw);
     answer = colo_json_parse(result, error);
     if (!answer) {
         return NULL;
@@ -328,7 +329,7 @@ static char *metadata(ColoHost *host, const char *domain, GError **error)
     if (!text && virGetLastErrorCode() != VIR_ERR_NO_DOMAIN_METADATA) {
         colo_libvirt_failed(error);
     }
-    return own(text);
+    return colo_libvirt_own(text);
 }
 
 static bool set_metadata(ColoHost *host, const char *domain, const char *xml,
@@ -408,6 +409,7 @@ static const ColoHostOps libvirt_ops = {
     .volume_delete = colo_libvirt_volume_delete,
     .cpu_fits = cpu_fits,
     .watch = colo_libvirt_watch,
+    .watch_process = colo_libvirt_watch_process,
     .wait = colo_libvirt_wait,
 };
 

@@ -17,6 +17,7 @@ typedef struct ColoLibvirt {
     bool is_watched;
     int monitor_watch;          /* -1: none */
     int lifecycle_watch;        /* -1: none */
+    GHashTable *processes;      /* those that are watched; NULL: none yet */
 } ColoLibvirt;
 
 /* NULL: libvirt's default connection. */
@@ -52,6 +53,9 @@ bool colo_libvirt_failed(GError **error);
 virDomainPtr colo_libvirt_find(ColoHost *host, const char *domain,
                                GError **error);
 
+/* What libvirt has allocated, as GLib's. */
+char *colo_libvirt_own(char *string);
+
 /* host-volume.c */
 bool colo_libvirt_volume(ColoHost *host, const char *path,
                          ColoVolume *volume, GError **error);
@@ -65,5 +69,12 @@ bool colo_libvirt_volume_delete(ColoHost *host, const char *path,
 bool colo_libvirt_watch(ColoHost *host, GError **error);
 void colo_libvirt_unwatch(ColoLibvirt *libvirt);
 ColoHostEvent *colo_libvirt_wait(ColoHost *host, unsigned timeout_ms);
+/* For callbacks: something happened; the caller fills in more. */
+ColoHostEvent *colo_libvirt_post(ColoHost *host, ColoEventKind kind,
+                                 const char *domain);
+
+/* host-process.c */
+bool colo_libvirt_watch_process(ColoHost *host, const char *domain,
+                                GError **error);
 
 #endif

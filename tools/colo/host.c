@@ -168,6 +168,12 @@ bool colo_host_watch(ColoHost *host, GError **error)
     return host->ops->watch(host, error);
 }
 
+bool colo_host_watch_process(ColoHost *host, const char *domain,
+                             GError **error)
+{
+    return host->ops->watch_process(host, domain, error);
+}
+
 ColoHostEvent *colo_host_wait(ColoHost *host, unsigned timeout_ms)
 {
     return host->ops->wait(host, timeout_ms);

@@ -71,7 +71,9 @@ typedef enum ColoCpuFit {
 typedef enum ColoEventKind {
     COLO_EVENT_MONITOR,     /* @name is QEMU's, @data what it carries */
     COLO_EVENT_STARTED,
-    COLO_EVENT_STOPPED,     /* the process is gone; @is_crash */
+    COLO_EVENT_STOPPED,     /* the process is gone, says libvirt; @is_crash */
+    COLO_EVENT_ENDED,       /* a watched process has ended; @is_crash: it did
+                             * not clear up behind itself */
     COLO_EVENT_OTHER,       /* something else of its life */
     COLO_EVENT_CLOSED,      /* the connection to the host is gone */
 } ColoEventKind;
@@ -118,6 +120,7 @@ typedef struct ColoHostOps {
                      const char *machine, const char *type, const char *cpu,
                      ColoCpuFit *fit, GError **error);
     bool (*watch)(ColoHost *host, GError **error);
+    bool (*watch_process)(ColoHost *host, const char *domain, GError **error);
     ColoHostEvent *(*wait)(ColoHost *host, unsigned timeout_ms);
 } ColoHostOps;
 
@@ -182,6 +185,13 @@ bool colo_host_cpu_fits(ColoHost *host, const char *emulator,
 
 /* From now on colo_host_wait() tells what happens on this host. */
 bool colo_host_watch(ColoHost *host, GError **error);
+/*
+ * COLO_EVENT_ENDED tells as soon as this running domain's process ends, which
+ * is sooner than libvirt does. Only where the domain runs on this machine;
+ * once for each process, also if it is asked for again. @domain: its name.
+ */
+bool colo_host_watch_process(ColoHost *host, const char *domain,
+                             GError **error);
 /*
  * The next thing that happened on any host that is watched, or NULL after
  * @timeout_ms or when the user wants to end.

@@ -48,8 +48,18 @@ static void cut_connections(ColoHost *host, const char *domain)
     }
 }
 
+bool colo_takeover_begin(ColoHost *host, const char *domain, bool is_primary,
+                         GError **error)
+{
+    if (is_primary) {
+        cut_connections(host, domain);
+    }
+    return colo_host_run(host, domain, colo_command("x-colo-lost-heartbeat"),
+                         error);
+}
+
 /* QEMU knows best whether the guest runs; libvirt is told. */
-static bool tell_libvirt(ColoHost *host, const char *domain, GError **error)
+bool colo_takeover_end(ColoHost *host, const char *domain, GError **error)
 {
     g_autoptr(JsonNode) status = NULL;
 
@@ -68,15 +78,11 @@ static bool tell_libvirt(ColoHost *host, const char *domain, GError **error)
 bool colo_takeover(ColoHost *host, const char *domain, bool is_primary,
                    GError **error)
 {
-    if (is_primary) {
-        cut_connections(host, domain);
-    }
-    return colo_host_run(host, domain, colo_command("x-colo-lost-heartbeat"),
-                         error) &&
+    return colo_takeover_begin(host, domain, is_primary, error) &&
            colo_live_wait_phase(host, domain,
                                 COLO_PHASE_BIT(COLO_PHASE_ALONE),
                                 ALONE_LIMIT_MS, error) &&
-           tell_libvirt(host, domain, error);
+           colo_takeover_end(host, domain, error);
 }
 
 /* ---------------------------------------------------------- tidying up */

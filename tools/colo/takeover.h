@@ -19,6 +19,14 @@ bool colo_takeover(ColoHost *host, const char *domain, bool is_primary,
                    GError **error);
 
 /*
+ * The same in two parts, for who must not wait: QEMU is told, and when it has
+ * said that it is alone, libvirt is.
+ */
+bool colo_takeover_begin(ColoHost *host, const char *domain, bool is_primary,
+                         GError **error);
+bool colo_takeover_end(ColoHost *host, const char *domain, GError **error);
+
+/*
  * What is left of the pair is taken away, the domain is defined if it was on
  * the other host, and the roles are noted down. What differs of its disks
  * from now on goes on being noted, so that its next secondary is soon equal.
