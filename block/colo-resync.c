@@ -252,7 +252,8 @@ static int coroutine_fn resync_run(Job *common, Error **errp)
                          s->bs->node_name);
         return job->read_ret;
     }
-    return colo_forward_check(s->forward, errp) ? ret : -EIO;
+    return colo_forward_check(s->forward, errp) &&
+           replication_primary_is_even(s, errp) ? ret : -EIO;
 }
 
 static void resync_commit(Job *common)

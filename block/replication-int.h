@@ -64,6 +64,7 @@ typedef struct BDRVReplicationState {
     ColoTrack *track;          /* DISK only */
     ColoLabel *label;          /* DISK only */
     bool in_sync;              /* the peer's disk equals this one */
+    bool has_failed_here;      /* but for what failed on this one; atomic */
     bool is_flushing;          /* the primary's own flush is under way; both
                                 * atomic */
     bool is_flushed;           /* all before the last mark is durable */
@@ -119,6 +120,9 @@ replication_primary_write_co(BDRVReplicationState *s,
                              const ReplicationWrite *w);
 int coroutine_fn GRAPH_RDLOCK
 replication_primary_flush_co(BDRVReplicationState *s);
+
+/* False: the copy may have what could not be written or flushed here. */
+bool replication_primary_is_even(BDRVReplicationState *s, Error **errp);
 
 /* As in block/colo.h. */
 bool replication_primary_begin(BDRVReplicationState *s, Error **errp);

@@ -12,6 +12,11 @@
  * So a host that comes back after a crash, with its own disk ahead of the
  * peer's, does so only if its label says it.
  *
+ * If the local disk fails a write or a flush, the guest is told, but the peer
+ * has what this disk lacks. Nothing is forgotten of what differs from then on,
+ * until there is a new copy; a pair goes on, since the better disk is the
+ * peer's, and none begins.
+ *
  * A flush goes to both at once. The primary's own flushes, for the marks of
  * colo-track.h, run beside the guest: the first REQUEST after one has ended
  * carries the news. After two of them without a write there is nothing left
@@ -51,6 +56,15 @@ send_co(BDRVReplicationState *s, const ReplicationWrite *w)
            ? colo_label_move_alone_co(s->label) : 0;
 }
 
+/* What the local disk said to what the peer has done. */
+static int note_result(BDRVReplicationState *s, int ret)
+{
+    if (ret < 0 && s->forward && !s->is_forwarder) {
+        qatomic_set(&s->has_failed_here, true);
+    }
+    return ret;
+}
+
 static int coroutine_fn GRAPH_RDLOCK
 write_both_co(BDRVReplicationState *s, const ReplicationWrite *w)
 {
@@ -66,7 +80,7 @@ write_both_co(BDRVReplicationState *s, const ReplicationWrite *w)
     }
     ret = send_co(s, w);
     if (!ret) {
-        ret = replication_write_here_co(s, w);
+        ret = note_result(s, replication_write_here_co(s, w));
     }
     if (in_order) {
         colo_ranges_unlock(&s->ranges, &range);
@@ -132,7 +146,7 @@ replication_primary_flush_co(BDRVReplicationState *s)
     if (peer.forward) {
         qemu_coroutine_enter(qemu_coroutine_create(peer_flush_co, &peer));
     }
-    ret = replication_flush_here_co(s);
+    ret = note_result(s, replication_flush_here_co(s));
     if (peer.forward && !peer.is_done) {
         peer.waiter = qemu_coroutine_self();
         qemu_coroutine_yield();
@@ -181,7 +195,7 @@ void replication_primary_enter(BDRVReplicationState *s)
 bool replication_primary_is_durable(BDRVReplicationState *s)
 {
     /* A forwarder does not know what the disk beside it has flushed. */
-    return !s->is_forwarder &&
+    return !s->is_forwarder && replication_primary_is_even(s, NULL) &&
            (qatomic_read(&s->is_flushed) || colo_track_is_clean(s->track));
 }
 
@@ -231,6 +245,18 @@ static bool is_in_place(BDRVReplicationState *s, Error **errp)
     return true;
 }
 
+bool replication_primary_is_even(BDRVReplicationState *s, Error **errp)
+{
+    if (qatomic_read(&s->has_failed_here)) {
+        error_setg(errp, "A write or flush of disk '%s' failed on this side, "
+                   "and its copy may have what this side lacks",
+                   s->bs->node_name);
+        error_append_hint(errp, "Detach the copy, and attach it again.\n");
+        return false;
+    }
+    return true;
+}
+
 bool replication_primary_check(BDRVReplicationState *s, Error **errp)
 {
     return colo_forward_check(s->forward, errp) && is_in_place(s, errp);
@@ -261,7 +287,8 @@ static bool may_begin(BDRVReplicationState *s, Error **errp)
                           "this disk, then migrate.\n");
         return false;
     }
-    return colo_forward_check(s->forward, errp);
+    return replication_primary_is_even(s, errp) &&
+           colo_forward_check(s->forward, errp);
 }
 
 bool replication_primary_begin(BDRVReplicationState *s, Error **errp)
@@ -286,7 +313,7 @@ bool replication_primary_begin(BDRVReplicationState *s, Error **errp)
                          s->bs->node_name);
         return false;
     }
-    if (!colo_forward_check(s->forward, errp)) {
+    if (!may_begin(s, errp)) {
         return false;
     }
     s->role = REPLICATION_ROLE_PRIMARY;
@@ -298,7 +325,8 @@ void replication_primary_end(BDRVReplicationState *s, bool survivor)
 {
     Error *err = NULL;
 
-    if (!replication_primary_check(s, &err)) {
+    if (!replication_primary_check(s, &err) ||
+        !replication_primary_is_even(s, &err)) {
         replication_set_error(s, err);
     }
     s->role = REPLICATION_ROLE_NONE;
@@ -376,6 +404,7 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
     if (s->target) {
         s->forward = colo_forward_new(s->target, s->limit_ms);
         s->in_sync = false;
+        qatomic_set(&s->has_failed_here, false);
         block_operations(s);
     }
     bdrv_drained_end(s->bs);

@@ -222,12 +222,13 @@ static bool part_end(ColoDiskPart *part, bool survivor, Error **errp)
 
 /* ------------------------------------------------------------------ info */
 
-static char *link_error(BDRVReplicationState *s)
+static char *copy_error(BDRVReplicationState *s)
 {
     Error *err = NULL;
     char *text = NULL;
 
-    if (s->forward && !colo_forward_check(s->forward, &err)) {
+    if (s->forward && (!colo_forward_check(s->forward, &err) ||
+                       !replication_primary_is_even(s, &err))) {
         text = g_strdup(error_get_pretty(err));
         error_free(err);
     }
@@ -248,8 +249,9 @@ static ColoDiskInfo *part_info(ColoDiskPart *part)
         info->buffer = colo_buffer_info(s->buffer);
     }
     if (s->forward) {
-        info->forward = colo_forward_info(s->forward,
-                                          s->in_sync || s->is_forwarder);
+        info->forward = colo_forward_info(
+            s->forward, s->is_forwarder ||
+            (s->in_sync && replication_primary_is_even(s, NULL)));
         info->forward->copied = stat64_get(&s->copied_bytes);
     }
     info->differs = s->track ? colo_track_bytes(s->track) : 0;
@@ -257,7 +259,7 @@ static ColoDiskInfo *part_info(ColoDiskPart *part)
         info->state = colo_label_text(s->label);
         info->needs_resync = replication_needs_resync(s);
     }
-    info->error = s->error ? g_strdup(s->error) : link_error(s);
+    info->error = s->error ? g_strdup(s->error) : copy_error(s);
     return info;
 }
 

@@ -26,6 +26,7 @@ LIMIT_MS = 1000
 SYNC_LIMIT_S = 30.0
 NODE = "disk0"
 IMAGE_NODE = "image0"
+FILE_NODE = "file0"
 Options = Dict[str, Any]
 
 
@@ -78,6 +79,9 @@ class Setup:
     seed: int = 1
     iothread: bool = False
     image: str = ""                     # one that is there already
+    # faults of the file: rules of blkdebug; "stalls": by debug()
+    faults: List[Options] = dataclasses.field(default_factory=list)
+    stalls: bool = False
     options: Options = dataclasses.field(default_factory=dict)
 
 
@@ -140,9 +144,7 @@ class PrimaryLab:
         self.cmd = self.machine.qmp.cmd
         self.cmd("blockdev-add", {
             "driver": self.setup.kind, "node-name": IMAGE_NODE,
-            "discard": "unmap", "file": {
-                "driver": "file", "filename": self.image,
-                "discard": "unmap"},
+            "discard": "unmap", "file": self._add_file(),
             **diskimage.node_options(self.cmd, self.setup.kind)})
         self.add_disk()
         self._socket = self.path(f"guest{self._starts}.nbd")
@@ -153,6 +155,28 @@ class PrimaryLab:
             "type": "nbd", "id": "guest", "node-name": NODE, "name": "guest",
             "writable": True, **options})
         self.guest = self.connect()
+
+    def _add_file(self) -> str:
+        """The node of the image, or of what lets it fail."""
+        self.cmd("blockdev-add", {
+            "driver": "file", "node-name": FILE_NODE, "filename": self.image,
+            "discard": "unmap"})
+        if self.setup.stalls:
+            # By this way it has a name that debug() may use at any time.
+            self.machine.qmp.hmp("drive_add 0 if=none,id=faults,node-name="
+                                 f"fault0,driver=blkdebug,image={FILE_NODE}")
+            return "fault0"
+        if self.setup.faults:
+            self.cmd("blockdev-add", {
+                "driver": "blkdebug", "node-name": "fault0",
+                "image": FILE_NODE, "inject-error": self.setup.faults})
+            return "fault0"
+        return FILE_NODE
+
+    def debug(self, command: str) -> None:
+        """Have a request stall, or go on; needs `stalls`."""
+        printed = self.machine.qmp.hmp(f'qemu-io faults "{command}"')
+        check("rror" not in printed, printed)
 
     def add_disk(self, **options: Any) -> None:
         """The replication node."""
