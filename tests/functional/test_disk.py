@@ -11,7 +11,7 @@ from typing import Callable
 from colo import disk, diskload, images, volumes
 from colo.case import Context, add, case, check
 from colo.ending import end_side, take_over
-from colo.faultpoints import arm, points, wait_passed
+from colo.faultpoints import MANY_PAGES, arm, points, wait_passed
 from colo.traffic import ClientError
 
 EXCHANGES = 60
@@ -57,7 +57,8 @@ def random_kill(context: Context, kind: str, side: str) -> None:
 
 def at_point(context: Context, kind: str, point: str, victim: str) -> None:
     """A side dies while one, perhaps the other, is at a fault point."""
-    pair = diskload.start(context, kind, limits=LIMITS)
+    pair = diskload.start(context, kind,
+                          limits={**LIMITS, **MANY_PAGES.get(point, {})})
     client = context.client("database,records")
     client.wait_progress(EXCHANGES)
     pair.wait_checkpoints(2)

@@ -10,14 +10,12 @@ import secrets
 from colo import procs, status, storm
 from colo.case import Context, add, case, check
 from colo.ending import check_client, take_over
-from colo.faultpoints import arm, points, wait_passed
+from colo.faultpoints import MANY_PAGES, arm, points, wait_passed
 from colo.pair import Pair
 
 LIMITS = {"step-limit": 1500, "heartbeat": 300}
 LOAD = "DIRTY 20 16"
 DELAY_MS = 200
-# Passed between two frames of pages: makes sure that there are two.
-MANY_PAGES = {"p-pages-sent": {"page-hash": "off"}}
 
 
 def at_point(context: Context, point: str, action: str) -> Pair:

@@ -13,6 +13,8 @@ from .vm import TOP, VM
 SOURCE = os.path.join(TOP, "migration", "colo-fault.c")
 SKIP_CHECKPOINTS = 2
 ONLY_IN_ROLLBACK = ("s-rollback",)
+# Passed between two frames of pages: makes sure that there are two.
+MANY_PAGES = {"p-pages-sent": {"page-hash": "off"}}
 PASS_LIMIT_S = 15.0
 
 
