@@ -48,9 +48,9 @@ class Setup:
     options: Options = dataclasses.field(default_factory=dict)
 
 
-def small_directory(context: Context, size: str) -> Setup:
+def small_directory(context: Context, size: str, name: str = "small") -> Setup:
     """A disk that spills to a file system of that size, and soon."""
-    path = os.path.join(context.run_dir, "small")
+    path = os.path.join(context.run_dir, name)
     os.mkdir(path)
     mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(path)}"
     return Setup(wrapper=["unshare", "--mount", "sh", "-c",
