@@ -39,6 +39,7 @@ class Setup:
     empty: bool = False                 # the image, else full of data
     direct: bool = False                # O_DIRECT
     iothread: bool = False
+    remote: bool = False                # the image is at an NBD server
     # faults of the file: rules of blkdebug; "stalls": by debug()
     faults: List[Options] = dataclasses.field(default_factory=list)
     stalls: bool = False
@@ -115,9 +116,21 @@ class DiskLab:
             machine.wrap(*self.setup.wrapper)
         return machine.start()
 
+    def _protocol(self) -> Options:
+        """How the image is reached."""
+        if not self.setup.remote:
+            return {"driver": "file", "filename": self.path}
+        path = self._in_run_dir(f"{self.setup.name}.remote")
+        server = procs.spawn([
+            disk.tool(self.context.binary, "qemu-nbd"), "-k", path, "-t",
+            "-f", "raw", "--discard=unmap", self.path])
+        self.context.at_end(lambda: procs.reap(server))
+        procs.wait_until(lambda: os.path.exists(path), 10, "qemu-nbd", 0.02)
+        return {"driver": "nbd", "server": {"type": "unix", "path": path}}
+
     def _add_nodes(self) -> None:
         self.cmd("blockdev-add", {
-            "driver": "file", "node-name": FILE_NODE, "filename": self.path,
+            **self._protocol(), "node-name": FILE_NODE,
             "discard": "unmap", "cache": {"direct": self.setup.direct}})
         below = FILE_NODE
         if self.setup.faults:
