@@ -101,23 +101,34 @@ static char *name(ColoHost *host)
     return g_strdup(((FakeHost *)host)->name);
 }
 
-static bool status(ColoHost *host, const char *domain, ColoDomStatus *status,
-                   GError **error)
+static bool find(ColoHost *host, const char *domain, ColoDomStatus *status,
+                 GError **error)
 {
     FakeHost *h = (FakeHost *)host;
 
     *status = (ColoDomStatus) { .state = COLO_DOM_ABSENT };
-    if (count_call(h, "status", error)) {
+    if (count_call(h, "find", error)) {
         return false;
     }
     if (is_it(h, domain)) {
         status->state = h->state;
-        status->is_persistent = h->is_persistent;
-        status->is_autostarted = h->is_autostarted;
         status->is_crashed = h->is_crashed;
         status->name = g_strdup("vm");
         g_strlcpy(status->uuid, FAKE_UUID, sizeof(status->uuid));
     }
+    return true;
+}
+
+static bool definition(ColoHost *host, const char *domain,
+                       ColoDomStatus *status, GError **error)
+{
+    FakeHost *h = (FakeHost *)host;
+
+    if (count_call(h, "definition", error) || !need(h, domain, error)) {
+        return false;
+    }
+    status->is_persistent = h->is_persistent;
+    status->is_autostarted = h->is_autostarted;
     return true;
 }
 
@@ -385,7 +396,8 @@ static const ColoHostOps fake_ops = {
     .free = drop,
     .info = info,
     .name = name,
-    .status = status,
+    .find = find,
+    .definition = definition,
     .xml = xml,
     .monitor = monitor,
     .create_paused = create_paused,

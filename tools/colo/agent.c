@@ -250,7 +250,7 @@ static void look_at_peer(Agent *a, Guard *guard)
     g_auto(ColoDomStatus) status = {};
 
     if (side->is_dead || side->was_ended || !host ||
-        !colo_host_status(host, guard->domain, &status, NULL)) {
+        !colo_host_find(host, guard->domain, &status, NULL)) {
         return;
     }
     if (status.state == COLO_DOM_ABSENT) {
@@ -479,7 +479,7 @@ static bool is_over(Agent *a, Guard *guard)
     ColoHost *host = host_at(a, guard, THERE);
     g_auto(ColoDomStatus) status = {};
 
-    if (!host || !colo_host_status(host, guard->domain, &status, NULL)) {
+    if (!host || !colo_host_find(host, guard->domain, &status, NULL)) {
         return false;
     }
     if (status.state == COLO_DOM_ABSENT || status.state == COLO_DOM_OFF) {

@@ -24,7 +24,7 @@ char *colo_resolve(ColoHost *host, const char *domain, GError **error)
 {
     g_auto(ColoDomStatus) status = {};
 
-    if (!colo_host_status(host, domain, &status, error)) {
+    if (!colo_host_find(host, domain, &status, error)) {
         return NULL;
     }
     if (status.state == COLO_DOM_ABSENT) {

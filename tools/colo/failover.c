@@ -42,7 +42,7 @@ static bool make_sure(ColoBoth *both, bool is_forced, GError **error)
     g_auto(ColoDomStatus) status = {};
 
     if (both->peer &&
-        colo_host_status(both->peer, both->uuid, &status, NULL)) {
+        colo_host_find(both->peer, both->uuid, &status, NULL)) {
         return status.state == COLO_DOM_OFF ||
                status.state == COLO_DOM_ABSENT || end_peer(both, error);
     }

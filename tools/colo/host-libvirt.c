@@ -2,8 +2,9 @@
 /*
  * A host through libvirt's public API.
  *
- * Nothing here decides. Domains are looked up for each call, since they come
- * and go between two calls; a lookup is one message to libvirtd.
+ * Nothing here decides. Domains come and go between two calls, so each call
+ * looks for its domain. libvirt's own handle of one is not more than a UUID:
+ * so the last one is kept for who asks by UUID, and spares a message.
  */
 #include <libvirt/libvirt-qemu.h>
 #include "host-libvirt.h"
@@ -59,6 +60,9 @@ static void drop(ColoHost *host)
     ColoLibvirt *libvirt = colo_libvirt(host);
 
     colo_libvirt_unwatch(libvirt);
+    if (libvirt->last) {
+        virDomainFree(libvirt->last);
+    }
     virConnectClose(libvirt->connection);
     g_free(libvirt);
 }
@@ -136,20 +140,37 @@ static bool info(ColoHost *host, ColoHostInfo *info, GError **error)
     return true;
 }
 
+static void keep(ColoLibvirt *libvirt, virDomainPtr domain)
+{
+    if (libvirt->last) {
+        virDomainFree(libvirt->last);
+    }
+    virDomainRef(domain);
+    libvirt->last = domain;
+    virDomainGetUUIDString(domain, libvirt->last_uuid);
+}
+
 /* A domain may be called like the UUID of another: the UUID comes first. */
 virDomainPtr colo_libvirt_find(ColoHost *host, const char *domain,
                                GError **error)
 {
-    virConnectPtr connection = colo_libvirt(host)->connection;
+    ColoLibvirt *libvirt = colo_libvirt(host);
+    virConnectPtr connection = libvirt->connection;
     virDomainPtr found = NULL;
 
+    if (libvirt->last && !g_ascii_strcasecmp(domain, libvirt->last_uuid)) {
+        virDomainRef(libvirt->last);
+        return libvirt->last;
+    }
     if (g_uuid_string_is_valid(domain)) {
         found = virDomainLookupByUUIDString(connection, domain);
     }
     if (!found) {
         found = virDomainLookupByName(connection, domain);
     }
-    if (!found) {
+    if (found) {
+        keep(libvirt, found);
+    } else {
         colo_libvirt_failed(error);
     }
     return found;
@@ -173,36 +194,46 @@ static ColoDomState state_of(int state)
     }
 }
 
-static bool status(ColoHost *host, const char *domain, ColoDomStatus *status,
-                   GError **error)
+static bool find(ColoHost *host, const char *domain, ColoDomStatus *status,
+                 GError **error)
 {
     g_autoptr(GError) why = NULL;
     g_auto(ColoDomainRef) found = colo_libvirt_find(host, domain, &why);
-    int autostart = 0;
     int state, reason;
 
     *status = (ColoDomStatus) { .state = COLO_DOM_ABSENT };
-    if (!found) {
+    if (!found ||
+        (virDomainGetState(found, &state, &reason, 0) < 0 &&
+         !colo_libvirt_failed(&why))) {
         if (colo_error_exit(why) == COLO_EXIT_NO_DOMAIN) {
             return true;
         }
         g_propagate_error(error, g_steal_pointer(&why));
         return false;
     }
-    if (virDomainGetState(found, &state, &reason, 0) < 0) {
-        return colo_libvirt_failed(error);
-    }
     status->name = g_strdup(virDomainGetName(found));
     virDomainGetUUIDString(found, status->uuid);
     status->state = state_of(state);
+    status->is_crashed = state == VIR_DOMAIN_SHUTOFF &&
+                         (reason == VIR_DOMAIN_SHUTOFF_CRASHED ||
+                          reason == VIR_DOMAIN_SHUTOFF_FAILED);
+    return true;
+}
+
+static bool definition(ColoHost *host, const char *domain,
+                       ColoDomStatus *status, GError **error)
+{
+    g_auto(ColoDomainRef) found = colo_libvirt_find(host, domain, error);
+    int autostart = 0;
+
+    if (!found) {
+        return false;
+    }
     status->is_persistent = virDomainIsPersistent(found) > 0;
     if (status->is_persistent &&
         virDomainGetAutostart(found, &autostart) == 0) {
         status->is_autostarted = autostart;
     }
-    status->is_crashed = state == VIR_DOMAIN_SHUTOFF &&
-                         (reason == VIR_DOMAIN_SHUTOFF_CRASHED ||
-                          reason == VIR_DOMAIN_SHUTOFF_FAILED);
     return true;
 }
 
@@ -393,7 +424,8 @@ static const ColoHostOps libvirt_ops = {
     .free = drop,
     .info = info,
     .name = name,
-    .status = status,
+    .find = find,
+    .definition = definition,
     .xml = xml,
     .monitor = monitor,
     .create_paused = create_paused,

@@ -14,6 +14,8 @@
 typedef struct ColoLibvirt {
     ColoHost host;
     virConnectPtr connection;
+    virDomainPtr last;          /* looked for; NULL: none */
+    char last_uuid[VIR_UUID_STRING_BUFLEN];
     bool is_watched;
     int monitor_watch;          /* -1: none */
     int lifecycle_watch;        /* -1: none */

@@ -56,15 +56,23 @@ char *colo_host_name(ColoHost *host)
 bool colo_host_status(ColoHost *host, const char *domain,
                       ColoDomStatus *status, GError **error)
 {
-    return host->ops->status(host, domain, status, error);
+    return colo_host_find(host, domain, status, error) &&
+           (status->state == COLO_DOM_ABSENT ||
+            host->ops->definition(host, domain, status, error));
+}
+
+bool colo_host_find(ColoHost *host, const char *domain, ColoDomStatus *status,
+                    GError **error)
+{
+    return host->ops->find(host, domain, status, error);
 }
 
 ColoDomState colo_host_state(ColoHost *host, const char *domain)
 {
     g_auto(ColoDomStatus) status = {};
 
-    return colo_host_status(host, domain, &status, NULL) ? status.state
-                                                         : COLO_DOM_ABSENT;
+    return colo_host_find(host, domain, &status, NULL) ? status.state
+                                                       : COLO_DOM_ABSENT;
 }
 
 char *colo_host_xml(ColoHost *host, const char *domain, ColoXmlKind kind,

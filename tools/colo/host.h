@@ -94,8 +94,10 @@ typedef struct ColoHostOps {
     void (*free)(ColoHost *host);
     bool (*info)(ColoHost *host, ColoHostInfo *info, GError **error);
     char *(*name)(ColoHost *host);
-    bool (*status)(ColoHost *host, const char *domain, ColoDomStatus *status,
-                   GError **error);
+    bool (*find)(ColoHost *host, const char *domain, ColoDomStatus *status,
+                 GError **error);
+    bool (*definition)(ColoHost *host, const char *domain,
+                       ColoDomStatus *status, GError **error);
     char *(*xml)(ColoHost *host, const char *domain, ColoXmlKind kind,
                  GError **error);
     JsonNode *(*monitor)(ColoHost *host, const char *domain,
@@ -139,6 +141,9 @@ char *colo_host_name(ColoHost *host);
 /* A domain that is not there is no error, but COLO_DOM_ABSENT. */
 bool colo_host_status(ColoHost *host, const char *domain,
                       ColoDomStatus *status, GError **error);
+/* The same without what is about its definition, which is quicker. */
+bool colo_host_find(ColoHost *host, const char *domain, ColoDomStatus *status,
+                    GError **error);
 /* Shorthand; COLO_DOM_ABSENT also if it cannot be told. */
 ColoDomState colo_host_state(ColoHost *host, const char *domain);
 

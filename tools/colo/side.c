@@ -85,17 +85,27 @@ static void look_at_domain(ColoSide *side, ColoHost *host,
         return;
     }
     side->guest_bytes = parsed->memory_kib * 1024;
-    if (side->pair && side->report->phase == COLO_PHASE_PROTECTED &&
-        side->report->is_primary) {
+    if (side->pair && side->report->phase == COLO_PHASE_PROTECTED) {
         side->change = colo_side_change(parsed, side->pair);
     }
+}
+
+/* The interval, and what is of a guest whose side decides about it. */
+static void look_at_guest(ColoSide *side, ColoHost *host, const char *domain)
+{
+    g_autoptr(JsonNode) parameters = colo_host_monitor(
+        host, domain, colo_command("query-migrate-parameters"), NULL);
+
+    if (parameters) {
+        side->interval_ms = colo_json_int(parameters, "x-checkpoint-delay");
+    }
+    look_at_domain(side, host, domain);
 }
 
 static void look_into_qemu(ColoSide *side, ColoHost *host,
                            const char *domain)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(JsonNode) parameters = NULL;
 
     side->report = colo_live_report(host, domain, &side->raw, &error);
     if (!side->report) {
@@ -106,12 +116,9 @@ static void look_into_qemu(ColoSide *side, ColoHost *host,
         look_at_copy(side, host, domain);
         look_at_sync(side, host, domain);
     }
-    parameters = colo_host_monitor(
-        host, domain, colo_command("query-migrate-parameters"), NULL);
-    if (parameters) {
-        side->interval_ms = colo_json_int(parameters, "x-checkpoint-delay");
+    if (!side->report->is_secondary) {
+        look_at_guest(side, host, domain);
     }
-    look_at_domain(side, host, domain);
 }
 
 /* Everything that the host can tell; its pair is known by now. */
@@ -187,7 +194,7 @@ static void look_fill(Look *look, ColoSide *side)
 
     side->copy_percent = -1;
     side->sync_percent = -1;
-    if (!host || !colo_host_status(host, look->domain, &status, &error)) {
+    if (!host || !colo_host_find(host, look->domain, &status, &error)) {
         side->reach = COLO_REACH_NO_HOST;
         side->problem = g_strdup(error->message);
         look->exit = colo_error_exit(error);

@@ -23,16 +23,23 @@ static JsonNode *side_json(const ColoSide *side)
         "absent", "off", "running", "paused",
     };
 
-    return colo_json(
+    JsonNode *node = colo_json(
         "s:uri", side->uri, "s:host", side->host,
         "s:reach", reaches[side->reach], "s:domain", states[side->state],
         "s:problem", side->problem,
         "s:role", side->pair ? colo_role_name(side->pair->role) : NULL,
         "s:peer", side->pair ? side->pair->peer : NULL,
         "s:since", side->pair ? side->pair->since : NULL,
-        "i:interval-ms", (int64_t)side->interval_ms,
-        "i:guest-bytes", (int64_t)side->guest_bytes,
         "o:colo", side->raw ? json_node_copy(side->raw) : NULL, NULL);
+
+    /* Of a secondary nobody asks for them. */
+    if (side->guest_bytes) {
+        JsonObject *object = json_node_get_object(node);
+
+        json_object_set_int_member(object, "interval-ms", side->interval_ms);
+        json_object_set_int_member(object, "guest-bytes", side->guest_bytes);
+    }
+    return node;
 }
 
 static JsonNode *view_json(const ColoView *view)

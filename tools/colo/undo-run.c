@@ -281,7 +281,7 @@ static bool is_gone(const ColoScene *scene, const ColoUndo *undo)
     g_auto(ColoDomStatus) status = {};
 
     return undo->kind >= COLO_UNDO_NODE && host &&
-           colo_host_status(host, scene->domain, &status, NULL) &&
+           colo_host_find(host, scene->domain, &status, NULL) &&
            (status.state == COLO_DOM_OFF || status.state == COLO_DOM_ABSENT);
 }
 
