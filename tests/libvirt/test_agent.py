@@ -18,6 +18,7 @@ from program import DONE, Program
 from scenario import EXCHANGES, INTERVAL_MS, program, went_on
 
 ROUNDS = 12
+SETTLE_S = 0.5              # they look around once more when connected
 QUIET_S = 3.0               # so long nothing must happen
 
 
@@ -43,6 +44,7 @@ class Agents:
             while "connected to" not in said:
                 said = agent.stdout.readline()
                 assert said, "an agent ended"
+        time.sleep(SETTLE_S)
 
     def still_run(self) -> bool:
         """None has ended by itself."""
@@ -210,7 +212,6 @@ def measure(context: Context, both: bool) -> None:
             figures["status-ms"].append((time.monotonic() - start_s) * 1000)
         agents = Agents(colo, hosts.both if both else [target], inside=both)
         agents.wait_ready()
-        time.sleep(0.5)
         client.mark()
         kill_primary(context, colo, source, target)
         agents.stop()

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The program `colo`: an ordinary domain's way through all of it."""
 
+import json
+import signal
 from typing import List
 
 from colo.case import Context, add, case, check, check_equal
 from domains import Disk, Domain, Nic, Plain, boot, objections
 from hosts import IMAGES, Hosts
-from program import NO_DOMAIN
+from program import DONE, NO_DOMAIN
 from scenario import (EXCHANGES, INTERVAL_MS, compare_images,
                       database_domain, end_load, fail_over, look_into,
                       program, went_on)
@@ -131,7 +133,7 @@ ANSWERS = (
     (["status"], "word"),
     (["set", "--interval", "500"], "set"),
     (["checkpoint"], "pause-us"),
-    (["logs"], "here"),
+    (["logs"], "peer-log"),
     (["doctor"], "hosts"),
     (["xml", "--role", "primary"], "steps"),
     (["xml", "--role", "secondary"], "steps"),
@@ -167,6 +169,12 @@ def program_answers(context: Context) -> None:
         check(not answer.complaint, f"{words[0]}: {answer.complaint}")
         if words[0] == "failover":
             host = hosts.b
+    top = colo.start("top", "plain", "-c", host.uri, "--json")
+    assert top.stdout is not None
+    looks = [json.loads(top.stdout.readline()) for _ in range(2)]
+    colo.finish(top, DONE, signal.SIGINT)
+    check_equal([look["domains"][0]["domain"] for look in looks],
+                ["plain", "plain"], "what top looks at")
     error = colo.call("status", "nobody", "-c", host.uri, "--json",
                       code=NO_DOMAIN).json()["error"]
     check_equal(error["exit"], NO_DOMAIN, str(error))

@@ -181,10 +181,13 @@ static JsonNode *query_migrate(FakeHost *h, JsonNode *args, GError **error)
 static JsonNode *query_parameters(FakeHost *h, JsonNode *args,
                                   GError **error)
 {
-    JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    g_autofree char *text = NULL;
 
+    /* What changes later must not change what was answered. */
     json_node_set_object(node, h->parameters);
-    return node;
+    text = colo_json_text(node, false);
+    return colo_json_parse(text, NULL);
 }
 
 static JsonNode *set_parameters(FakeHost *h, JsonNode *args, GError **error)
@@ -206,6 +209,9 @@ static JsonNode *set_capabilities(FakeHost *h, JsonNode *args,
     JsonNode *one = colo_json_element(args, "capabilities", 0);
 
     g_assert_cmpstr(colo_json_string(one, "capability"), ==, "x-colo");
+    if (h->release_left) {
+        return refuse(error, "There's a migration process in progress");
+    }
     h->has_x_colo = colo_json_bool(one, "state");
     return nothing();
 }
@@ -262,7 +268,7 @@ static JsonNode *object_del(FakeHost *h, JsonNode *args, GError **error)
     g_autofree char *used = NULL;
     char link[64];
 
-    if (!strcmp(h->phase, "protected")) {
+    if (!strcmp(h->phase, "protected") || h->release_left) {
         return refuse(error, "in use by a protected guest");
     }
     used = g_strconcat("chardev ", link_of(id, link, sizeof(link)), NULL);
@@ -414,6 +420,20 @@ static JsonNode *checkpoint(FakeHost *h, JsonNode *args, GError **error)
            : nothing();
 }
 
+static void post_event(FakeHost *h, const char *name, const char *data)
+{
+    fake_world_post(h->world, h == h->world->hosts[1], COLO_EVENT_MONITOR,
+                    name, data, false);
+}
+
+/* The survivor's COLO thread has ended. */
+static void release(FakeHost *h)
+{
+    h->migration = "completed";
+    g_hash_table_remove_all(h->attached);
+    post_event(h, "MIGRATION", "{\"status\":\"completed\"}");
+}
+
 static JsonNode *lost_heartbeat(FakeHost *h, JsonNode *args, GError **error)
 {
     if (strcmp(h->phase, "lost")) {
@@ -423,10 +443,8 @@ static JsonNode *lost_heartbeat(FakeHost *h, JsonNode *args, GError **error)
     g_assert_true(h->peer->state != COLO_DOM_RUNNING ||
                   h->peer->is_dead_unseen);
     h->phase = "alone";
-    h->migration = "completed";
-    g_hash_table_remove_all(h->attached);
-    fake_world_post(h->world, h == h->world->hosts[1], COLO_EVENT_MONITOR,
-                    "COLO_STATUS", "{\"state\":\"alone\"}", false);
+    h->release_left = 2;
+    post_event(h, "COLO_STATUS", "{\"state\":\"alone\"}");
     return nothing();
 }
 
@@ -516,12 +534,14 @@ void fake_qemu_start(FakeHost *h, ColoDomState state)
     h->migration = NULL;
     h->is_secondary = false;
     h->has_x_colo = false;
+    h->release_left = 0;
     g_hash_table_remove_all(h->things);
     g_hash_table_remove_all(h->attached);
     json_object_set_int_member(h->parameters, "downtime-limit", 300);
     json_object_set_int_member(h->parameters, "max-bandwidth", 1000);
     json_object_set_int_member(h->parameters, "x-checkpoint-delay", 20000);
     json_object_set_boolean_member(h->parameters, "checkpoint-events", true);
+    json_object_set_int_member(h->parameters, "step-limit", 5000);
 }
 
 /* Of a peer that is gone: a primary goes on, a secondary waits. */
@@ -564,6 +584,9 @@ void fake_qemu_pass_time(FakeHost *h)
 
         g_hash_table_iter_replace(&iter,
                                   GINT_TO_POINTER(MAX(waits - 1, 0)));
+    }
+    if (h->release_left && !--h->release_left) {
+        release(h);
     }
     if (g_strcmp0(h->migration, "active") || --h->waits_left) {
         return;

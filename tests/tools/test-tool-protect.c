@@ -164,6 +164,47 @@ static void test_unprotect(void)
     fake_world_clear(&w);
 }
 
+/* Limits that were changed meanwhile are as before, too. */
+static void test_unprotect_limits(void)
+{
+    ColoOptions set = options;
+    g_autofree char *before = NULL;
+    FakeWorld w;
+
+    set.step_limit_ms = 1500;
+    set.checkpoint_limit_ms = set.heartbeat_ms = -1;
+    set.min_gap_ms = set.mismatch_gap_ms = -1;
+    set.interval_ms = 77;
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    run(colo_set, &set, COLO_EXIT_DONE);
+    g_assert_cmpint(json_object_get_int_member(w.hosts[0]->parameters,
+                                               "step-limit"), ==, 1500);
+    run(colo_unprotect, &options, COLO_EXIT_DONE);
+    g_hash_table_remove_all(w.hosts[1]->volumes);
+    assert_same(&w, before, 0);
+    fake_world_clear(&w);
+}
+
+/* A survivor that is protected again, too. */
+static void test_unprotect_survivor_limits(void)
+{
+    g_autofree char *before = NULL;
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    fake_qemu_end(w.hosts[1], true);
+    run(colo_failover, &options, COLO_EXIT_DONE);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    run(colo_unprotect, &options, COLO_EXIT_DONE);
+    g_hash_table_remove_all(w.hosts[1]->volumes);
+    assert_same(&w, before, 0);
+    fake_world_clear(&w);
+}
+
 static void test_port_taken(void)
 {
     FakeWorld w;
@@ -378,6 +419,9 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/protect/check", test_check_changes_nothing);
     g_test_add_func("/tool/protect/interrupted", test_interrupted);
     g_test_add_func("/tool/unprotect", test_unprotect);
+    g_test_add_func("/tool/unprotect/limits", test_unprotect_limits);
+    g_test_add_func("/tool/unprotect/survivor-limits",
+                    test_unprotect_survivor_limits);
     g_test_add_func("/tool/failover/crash", test_failover_after_crash);
     g_test_add_func("/tool/failover/refused", test_failover_refused);
     g_test_add_func("/tool/failover/primary", test_failover_at_primary);

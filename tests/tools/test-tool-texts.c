@@ -176,6 +176,30 @@ static void test_way_back(void)
     }
 }
 
+static void test_shell(void)
+{
+    static const struct {
+        const char *uri, *name, *shell;
+    } cases[] = {
+        { "qemu+ssh://b.example.org/system", "b", "ssh b.example.org date" },
+        { "qemu+ssh://user@b.example.org/system?keyfile=/k", NULL,
+          "ssh user@b.example.org date" },
+        { "qemu+ssh://b.example.org:2222/system", NULL,
+          "ssh -p 2222 b.example.org date" },
+        { "qemu+libssh2://[2001:db8::1]:22/system", "b",
+          "ssh -p 22 2001:db8::1 date" },
+        { "qemu+tls://b.example.org/system", "b", "date    # on b" },
+        { "qemu+unix:///system?socket=/b", NULL,
+          "date    # on qemu+unix:///system?socket=/b" },
+    };
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        assert_text(colo_address_shell(cases[i].uri, cases[i].name, "date"),
+                    cases[i].shell);
+    }
+}
+
 /* -------------------------------------------------------- command line */
 
 static bool parse(ColoOptions *options, const char *command,
@@ -280,6 +304,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/maps", test_maps);
     g_test_add_func("/tool/address", test_addresses);
     g_test_add_func("/tool/address/back", test_way_back);
+    g_test_add_func("/tool/address/shell", test_shell);
     g_test_add_func("/tool/options", test_options);
     g_test_add_func("/tool/options/refused", test_options_refused);
     g_test_add_func("/tool/options/explained", test_explained);

@@ -78,3 +78,25 @@ char *colo_address_back(const char *from, const char *from_host,
     return g_strconcat(there.scheme, "://", there.user, from_host,
                        there.rest, NULL);
 }
+
+char *colo_address_shell(const char *uri, const char *name,
+                         const char *command)
+{
+    g_auto(Parts) parts = {};
+    g_autofree char *port = NULL;
+    g_autofree char *host = NULL;
+
+    if (!split(uri, &parts) || !*parts.host ||
+        !(g_str_has_suffix(parts.scheme, "+ssh") ||
+          g_str_has_suffix(parts.scheme, "+libssh") ||
+          g_str_has_suffix(parts.scheme, "+libssh2"))) {
+        return g_strdup_printf("%s    # on %s", command, name ? name : uri);
+    }
+    if (*parts.rest == ':') {
+        port = g_strndup(parts.rest + 1, strcspn(parts.rest + 1, "/?"));
+    }
+    host = colo_address_of_uri(uri);
+    return g_strdup_printf("ssh %s%s%s%s%s %s", port ? "-p " : "",
+                           port ? port : "", port ? " " : "", parts.user,
+                           host, command);
+}

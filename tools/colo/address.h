@@ -22,4 +22,12 @@ char *colo_address_of_uri(const char *uri);
 char *colo_address_back(const char *from, const char *from_host,
                         const char *to);
 
+/*
+ * What a user types here to run @command on the host to which that URI leads:
+ * through ssh if libvirt is reached so, else it is to be run there. @name: the
+ * host's name, NULL: unknown. Caller frees.
+ */
+char *colo_address_shell(const char *uri, const char *name,
+                         const char *command);
+
 #endif

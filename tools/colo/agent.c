@@ -14,7 +14,9 @@
  * other agent comes later, if it is still needed.
  *
  * Everything happens in one thread, driven by events; only connections are
- * opened in others. Where events could be lost, it looks once in a second.
+ * opened in others. Events may be lost, so it also looks by itself now and
+ * then; not while something happens, for a libvirt that clears up behind a
+ * process holds up who asks about its domain.
  */
 #include <stdio.h>
 #include "cancel.h"
@@ -25,7 +27,7 @@
 #include "peers.h"
 #include "takeover.h"
 
-enum { TICK_MS = 1000, FAST_TICK_MS = 50 };
+enum { TICK_MS = 1000, FAST_TICK_MS = 50, LOOK_MS = 3000, BUSY_MS = 1000 };
 
 typedef enum Place { HERE, THERE, PLACES } Place;
 
@@ -195,6 +197,14 @@ static void tidy(Agent *a, Guard *guard)
     a->takeover_count++;
 }
 
+/* What QEMU used may be taken away. */
+static bool is_released(Agent *a, Guard *guard)
+{
+    ColoHost *host = host_at(a, guard, guard->survivor);
+
+    return host && colo_live_is_released(host, guard->domain);
+}
+
 static void take_advice(Agent *a, Guard *guard)
 {
     Place place;
@@ -230,7 +240,7 @@ static void act(Agent *a, Guard *guard)
         end_takeover(a, guard);
     }
     if (guard->stage == STAGE_RUNS && (other->is_dead || other->was_ended) &&
-        host_at(a, guard, guard->survivor)) {
+        is_released(a, guard)) {
         tidy(a, guard);
         g_hash_table_remove(a->guards, guard->domain);
     }
@@ -329,6 +339,20 @@ static Guard *guard_for(Agent *a, const char *domain)
 
 /* --------------------------------------------------------------- events */
 
+/* Something happens: what is looked at by itself has time. */
+static void put_off_looking(Agent *a)
+{
+    a->look_ms = colo_now_ms() + BUSY_MS;
+}
+
+/* The end of its migration says that it has let go of everything. */
+static bool is_release(const Guard *guard, const ColoHostEvent *event)
+{
+    return guard->stage == STAGE_RUNS &&
+           event->kind == COLO_EVENT_MONITOR &&
+           !strcmp(event->name, "MIGRATION");
+}
+
 static bool is_status(const ColoHostEvent *event)
 {
     return event->kind == COLO_EVENT_MONITOR &&
@@ -342,6 +366,7 @@ static void take_status(Agent *a, Guard *guard, Place place,
     const char *cause = colo_json_string(event->data, "cause");
     g_autofree char *where = place_text(guard, place);
 
+    put_off_looking(a);
     note_state(guard, place, state, cause, colo_now_ms());
     tell(a, guard->domain, "%s %s (%s)", state, where, cause);
     act(a, guard);
@@ -353,6 +378,7 @@ static void take_end(Agent *a, Guard *guard, Place place,
     ColoGuardSide *side = &guard->sides[place];
     g_autofree char *where = place_text(guard, place);
 
+    put_off_looking(a);
     tell(a, guard->domain, "its process %s %s%s", where,
          event->is_crash ? "has died" : "was ended",
          event->kind == COLO_EVENT_ENDED ? "" : ", says libvirt");
@@ -392,6 +418,8 @@ static void on_here(Agent *a, const ColoHostEvent *event)
     }
     if (is_status(event)) {
         take_status(a, guard, HERE, event);
+    } else if (is_release(guard, event)) {
+        act(a, guard);
     } else if (event->kind == COLO_EVENT_ENDED) {
         take_end(a, guard, HERE, event);
     } else if (event->kind == COLO_EVENT_STOPPED) {
@@ -438,6 +466,8 @@ static void on_peer(Agent *a, const char *uri, const ColoHostEvent *event)
     }
     if (is_status(event)) {
         take_status(a, guard, THERE, event);
+    } else if (is_release(guard, event)) {
+        act(a, guard);
     } else if (event->kind == COLO_EVENT_STOPPED) {
         take_end(a, guard, THERE, event);
     } else if (event->kind == COLO_EVENT_STARTED) {
@@ -533,7 +563,7 @@ static bool run(Agent *a, GError **error)
         bool is_opening;
 
         if (colo_now_ms() >= a->look_ms) {
-            a->look_ms = colo_now_ms() + TICK_MS;
+            a->look_ms = colo_now_ms() + LOOK_MS;
             look_around(a);
         }
         is_opening = colo_peers_keep(a->peers);

@@ -9,7 +9,7 @@
 #include "error.h"
 #include "live.h"
 
-enum { ASK_AGAIN_MS = 50 };
+enum { ASK_AGAIN_MS = 50, RELEASE_AGAIN_MS = 10 };
 
 int64_t colo_now_ms(void)
 {
@@ -58,6 +58,37 @@ bool colo_live_wait_phase(ColoHost *host, const char *domain,
         }
         colo_host_event_free(colo_host_wait(host, ASK_AGAIN_MS));
     }
+}
+
+bool colo_live_is_released(ColoHost *host, const char *domain)
+{
+    g_autofree char *status = colo_live_migration(host, domain, NULL);
+
+    return status && strcmp(status, "colo") &&
+           !colo_migration_is_active(status);
+}
+
+bool colo_live_wait_released(ColoHost *host, const char *domain,
+                             unsigned limit_ms, GError **error)
+{
+    int64_t end_ms = colo_now_ms() + limit_ms;
+
+    while (!colo_live_is_released(host, domain)) {
+        g_autoptr(ColoReport) report = colo_live_report(host, domain, NULL,
+                                                        error);
+
+        if (!report) {
+            return false;
+        }
+        if (colo_now_ms() >= end_ms) {
+            colo_error_set(error, COLO_EXIT_FAILED,
+                           "Its migration is not over after %u ms",
+                           limit_ms);
+            return false;
+        }
+        colo_host_event_free(colo_host_wait(host, RELEASE_AGAIN_MS));
+    }
+    return true;
 }
 
 char *colo_live_migration(ColoHost *host, const char *domain, GError **error)

@@ -28,6 +28,15 @@ bool colo_live_wait_phase(ColoHost *host, const char *domain,
                           unsigned phases, unsigned limit_ms,
                           GError **error);
 
+/*
+ * A side that says that it is alone still lets go of what it used: NICs,
+ * disks and the migration. True when that is over.
+ */
+bool colo_live_is_released(ColoHost *host, const char *domain);
+/* Waits for it. False after @limit_ms, or if the domain ends. */
+bool colo_live_wait_released(ColoHost *host, const char *domain,
+                             unsigned limit_ms, GError **error);
+
 /* query-migrate's status; "none" if there was no migration. Caller frees. */
 char *colo_live_migration(ColoHost *host, const char *domain,
                           GError **error);

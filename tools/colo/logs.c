@@ -3,10 +3,12 @@
  * colo logs: what happened to a domain's protection, and what happens.
  *
  * libvirt does not hand out the logs of its domains, so they are read where
- * they lie: on this host. What both sides say now, and what they tell later,
- * comes through libvirt.
+ * they lie: on this host. For the other one the command is told that prints
+ * them. What both sides say now, and what they tell later, comes through
+ * libvirt.
  */
 #include <stdio.h>
+#include "address.h"
 #include "cancel.h"
 #include "command.h"
 #include "error.h"
@@ -63,6 +65,21 @@ static void say_log(const ColoOptions *o, const char *path, JsonNode *lines)
         colo_say(o, "%s",
                  json_node_get_string(colo_json_element(lines, "", i)));
     }
+}
+
+/* How to read the other side's. NULL: nobody knows where it is. */
+static char *peer_command(const ColoBoth *both, const char *domain)
+{
+    g_autofree char *file = g_strconcat(domain, ".log", NULL);
+    g_autofree char *path = g_build_filename("/var/log/libvirt/qemu", file,
+                                             NULL);
+    g_autofree char *quoted = g_shell_quote(path);
+    g_autofree char *command = g_strconcat("grep -ie colo -e error ", quoted,
+                                           NULL);
+    g_autofree char *name = both->peer ? colo_host_name(both->peer) : NULL;
+
+    return both->peer_uri
+           ? colo_address_shell(both->peer_uri, name, command) : NULL;
 }
 
 static JsonNode *side_now(ColoHost *host, const char *domain)
@@ -170,10 +187,11 @@ bool colo_logs(const ColoOptions *o, JsonNode **result, GError **error)
     g_auto(ColoBoth) both = {};
     g_auto(ColoDomStatus) status = {};
     g_autofree char *path = NULL;
+    g_autofree char *command = NULL;
     JsonNode *lines, *here, *peer;
 
     if (!colo_both_open(&both, o, error) ||
-        !colo_host_status(both.here, both.uuid, &status, error)) {
+        !colo_host_find(both.here, both.uuid, &status, error)) {
         colo_error_what(error, "The logs of '%s' cannot be shown",
                         o->domain);
         return false;
@@ -182,10 +200,15 @@ bool colo_logs(const ColoOptions *o, JsonNode **result, GError **error)
     lines = read_log(path);
     here = side_now(both.here, both.uuid);
     peer = side_now(both.peer, both.uuid);
+    command = peer_command(&both, status.name);
     say_log(o, path, lines);
     say_side(o, "here", here);
     say_side(o, "peer", peer);
+    if (command) {
+        colo_say(o, "the other host's log: %s", command);
+    }
     *result = colo_json("s:domain", status.name, "o:lines", lines,
-                        "o:here", here, "o:peer", peer, NULL);
+                        "o:here", here, "o:peer", peer,
+                        "s:peer-log", command, NULL);
     return !o->watch || follow(o, &both, status.name, error);
 }

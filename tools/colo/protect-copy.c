@@ -137,15 +137,30 @@ bool colo_protect_copy_disks(ColoProtect *p, GError **error)
 
 /* ------------------------------------------------------------- memory */
 
-/* What is changed for the copy, to be put back. */
+/* Limits of COLO, which the user may change meanwhile. */
+static JsonNode *limits_before(ColoProtect *p, GError **error)
+{
+    JsonNode *limits = colo_host_monitor(
+        p->from, p->scene.domain, colo_command("query-colo-parameters"),
+        error);
+
+    if (limits) {
+        json_object_set_boolean_member(json_node_get_object(limits),
+                                       "checkpoint-events", true);
+    }
+    return limits;
+}
+
+/* What is changed for the copy, or later, to be put back. */
 static ColoUndo *parameters_before(ColoProtect *p, GError **error)
 {
     g_autoptr(JsonNode) now = colo_host_monitor(
         p->from, p->scene.domain, colo_command("query-migrate-parameters"),
         error);
+    JsonNode *limits = now ? limits_before(p, error) : NULL;
     ColoUndo *undo;
 
-    if (!now) {
+    if (!limits) {
         return NULL;
     }
     undo = colo_undo_new(COLO_UNDO_PARAMETERS, false, NULL);
@@ -155,19 +170,23 @@ static ColoUndo *parameters_before(ColoProtect *p, GError **error)
             "i:max-bandwidth", colo_json_int(now, "max-bandwidth"),
             "i:x-checkpoint-delay", colo_json_int(now, "x-checkpoint-delay"),
             NULL),
-        "o:colo", colo_json("b:checkpoint-events", true, NULL), NULL);
+        "o:colo", limits, NULL);
     return undo;
 }
 
 static bool set_parameters(ColoProtect *p, GError **error)
 {
+    const ColoPair *before = p->facts->pair;
     ColoUndo *undo = parameters_before(p, error);
 
     if (!undo) {
         return false;
     }
+    /* A survivor's are those from before it was protected first. */
     g_free(p->pair->parameters);
-    p->pair->parameters = colo_json_text(undo->data, false);
+    p->pair->parameters = before && before->parameters
+                          ? g_strdup(before->parameters)
+                          : colo_json_text(undo->data, false);
     return colo_protect_plan(p, undo, error) &&
            colo_protect_here(p, colo_command_events(false), error) &&
            colo_protect_here(p, colo_command_interval(

@@ -13,7 +13,7 @@
 #include "takeover.h"
 #include "undo-run.h"
 
-enum { ALONE_LIMIT_MS = 60000 };
+enum { ALONE_LIMIT_MS = 60000, RELEASE_LIMIT_MS = 15000 };
 
 /* ----------------------------------------------------------- the guest */
 
@@ -122,10 +122,14 @@ static bool remove_parts(ColoHost *host, const char *domain,
     g_autoptr(GPtrArray) undos = g_ptr_array_new_with_free_func(
         (GDestroyNotify)colo_undo_free);
     const ColoScene scene = { .from = host, .domain = domain };
-    g_autoptr(JsonNode) answer = colo_host_monitor(
-        host, domain, colo_command("query-colo"), error);
+    g_autoptr(JsonNode) answer = NULL;
     unsigned i;
 
+    if (!colo_live_wait_released(host, domain, RELEASE_LIMIT_MS, error)) {
+        return false;
+    }
+    answer = colo_host_monitor(host, domain, colo_command("query-colo"),
+                               error);
     if (!answer) {
         return false;
     }

@@ -2,10 +2,12 @@
 /*
  * colo top: protected domains live, in a terminal.
  *
- * Looks once in a while and draws what it saw. What counts from the beginning
- * is shown as what it was since the last look.
+ * Looks once in a while and draws what it saw, or prints it as one line of
+ * JSON. What counts from the beginning is shown as what it was since the last
+ * look.
  */
 #include <curses.h>
+#include <stdio.h>
 #include "cancel.h"
 #include "command.h"
 #include "error.h"
@@ -151,6 +153,75 @@ static void draw(Top *top)
     refresh();
 }
 
+/* ---------------------------------------------------------------- JSON */
+
+static void add_numbers(JsonObject *object, const ColoReport *r, Row *row)
+{
+    json_object_set_int_member(object, "epoch", r->epoch);
+    json_object_set_int_member(object, "checkpoints", r->checkpoint_count);
+    json_object_set_int_member(object, "mismatches", r->reason_counts[1]);
+    json_object_set_int_member(object, "pause-us", r->pause_last_us);
+    json_object_set_int_member(object, "sent-bytes-per-s",
+                               newest(&row->dirty));
+    json_object_set_int_member(object, "held-frames", r->held_frames);
+    json_object_set_int_member(object, "held-bytes", r->held_bytes);
+    json_object_set_int_member(object, "longest-hold-us",
+                               r->longest_hold_us);
+}
+
+static JsonNode *domain_json(Top *top, const char *name)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ColoView) view = colo_view_new(top->options->from,
+                                             top->options->to, name,
+                                             LOOK_LIMIT_MS, &error);
+    g_autofree char *text = NULL;
+    Row *row = row_of(top, name);
+    JsonNode *node;
+
+    if (!view) {
+        return colo_json("s:domain", name, "s:problem", error->message, NULL);
+    }
+    text = colo_verdict_text(&view->verdict);
+    node = colo_json("s:domain", name,
+                     "b:protected", view->verdict.is_protected,
+                     "s:status", text, "s:remedy", view->verdict.remedy,
+                     NULL);
+    if (view->verdict.primary && view->verdict.primary->report) {
+        note(row, view->verdict.primary->report, colo_now_ms());
+        add_numbers(json_node_get_object(node),
+                    view->verdict.primary->report, row);
+    }
+    return node;
+}
+
+/* One object for each look, until Ctrl-C. */
+static void print_looks(Top *top)
+{
+    while (!colo_cancel_asked()) {
+        g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+        g_autofree char *time = g_date_time_format(now, "%FT%T.%fZ");
+        g_autoptr(GPtrArray) names = names_of(top);
+        JsonNode *list = colo_json_list();
+        g_autoptr(JsonNode) look = colo_json("s:time", time,
+                                             "o:domains", list, NULL);
+        g_autofree char *line = NULL;
+        unsigned i;
+
+        for (i = 0; i < names->len; i++) {
+            json_array_add_element(
+                json_node_get_array(list),
+                domain_json(top, g_ptr_array_index(names, i)));
+        }
+        line = colo_json_text(look, false);
+        puts(line);
+        fflush(stdout);
+        colo_host_event_free(colo_host_wait(top->host, LOOK_MS));
+    }
+}
+
+/* ------------------------------------------------------------ terminal */
+
 /* Keys are looked at between two looks at the domains. */
 static bool is_ended(void)
 {
@@ -164,29 +235,33 @@ static bool is_ended(void)
     return colo_cancel_asked();
 }
 
-bool colo_top(const ColoOptions *options, JsonNode **result, GError **error)
+static void draw_looks(Top *top)
 {
-    Top top = { .options = options };
-
-    if (options->json) {
-        colo_error_set(error, COLO_EXIT_USAGE, "top is for people; colo "
-                       "status --watch --json tells the same as JSON");
-        return false;
-    }
-    top.host = colo_open(options->from, error);
-    if (!top.host) {
-        return false;
-    }
-    top.rows = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     initscr();
     cbreak();
     noecho();
     curs_set(0);
     timeout(LOOK_MS);
     do {
-        draw(&top);
+        draw(top);
     } while (!is_ended());
     endwin();
+}
+
+bool colo_top(const ColoOptions *options, JsonNode **result, GError **error)
+{
+    Top top = { .options = options };
+
+    top.host = colo_open(options->from, error);
+    if (!top.host) {
+        return false;
+    }
+    top.rows = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    if (options->json) {
+        print_looks(&top);
+    } else {
+        draw_looks(&top);
+    }
     g_hash_table_unref(top.rows);
     colo_host_free(top.host);
     return true;

@@ -102,6 +102,43 @@ static bool end_lockstep(const ColoScene *s, GError **error)
     return true;
 }
 
+/* Until nothing is in use any more. Lockstep may only just have begun. */
+static bool let_go(const ColoScene *s, GError **error)
+{
+    int64_t end_ms = colo_now_ms() + END_LIMIT_MS;
+
+    while (!colo_live_is_released(s->from, s->domain)) {
+        g_autoptr(ColoReport) report = colo_live_report(s->from, s->domain,
+                                                        NULL, error);
+
+        if (!report) {
+            return false;
+        }
+        if (report->phase == COLO_PHASE_LOST) {
+            colo_host_run(s->from, s->domain,
+                          colo_command("x-colo-lost-heartbeat"), NULL);
+        }
+        if (colo_now_ms() >= end_ms) {
+            colo_error_set(error, COLO_EXIT_HALF_DONE,
+                           "Its migration is not over");
+            return false;
+        }
+        colo_host_event_free(colo_host_wait(s->from, ASK_AGAIN_MS));
+    }
+    return true;
+}
+
+static bool is_in_colo(const ColoScene *s, const ColoReport *report)
+{
+    g_autofree char *status = NULL;
+
+    if (report->phase != COLO_PHASE_OFF) {
+        return report->phase != COLO_PHASE_ALONE;
+    }
+    status = colo_live_migration(s->from, s->domain, NULL);
+    return !g_strcmp0(status, "colo");
+}
+
 bool colo_end_protection(const ColoScene *s, GError **error)
 {
     g_autoptr(ColoReport) report = NULL;
@@ -122,8 +159,10 @@ bool colo_end_protection(const ColoScene *s, GError **error)
     if (!report) {
         return false;
     }
-    if (report->phase != COLO_PHASE_OFF &&
-        report->phase != COLO_PHASE_ALONE && !end_lockstep(s, error)) {
+    if (is_in_colo(s, report) && !end_lockstep(s, error)) {
+        return false;
+    }
+    if (!let_go(s, error)) {
         return false;
     }
     /* Otherwise the next `virsh save` would become a COLO session. */
