@@ -182,7 +182,7 @@ static void test_shell(void)
         const char *uri, *name, *shell;
     } cases[] = {
         { "qemu+ssh://b.example.org/system", "b", "ssh b.example.org date" },
-        { "qemu+ssh://user@b.example.org/system?keyfile=/k", NULL,
+        { "qemu+libssh://user@b.example.org/system?keyfile=/k", NULL,
           "ssh user@b.example.org date" },
         { "qemu+ssh://b.example.org:2222/system", NULL,
           "ssh -p 2222 b.example.org date" },
