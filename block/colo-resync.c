@@ -280,6 +280,14 @@ static void resync_clean(Job *common)
     ColoResync *job = container_of(common, ColoResync, common.job);
 
     job->s->job = NULL;
+    /*
+     * A job that is freed lets go of its node with the graph locked, and
+     * drains it then: a request of an iothread that waits for that lock would
+     * never end. Drained before, there is none.
+     */
+    bdrv_drain_all_begin();
+    block_job_remove_all_bdrv(&job->common);
+    bdrv_drain_all_end();
 }
 
 static const BlockJobDriver resync_driver = {
