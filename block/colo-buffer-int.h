@@ -33,6 +33,7 @@
 #include "colo-blocked.h"
 #include "colo-buffer.h"
 #include "colo/disk.h"
+#include "colo/rhythm.h"
 #include "qemu/coroutine.h"
 #include "qemu/ratelimit.h"
 #include "qemu/thread.h"
@@ -202,6 +203,8 @@ bool coroutine_fn colo_late_write(ColoBuffer *b, BlockDriverState *ingress,
                                   const ColoPeerData *data, int *ret);
 /* All that were acknowledged so far are on the parent; or one failed. */
 int coroutine_fn colo_late_wait(ColoBuffer *b);
+/* The same for a flush of the peer's, before the parent is flushed. */
+int coroutine_fn colo_late_flush(ColoBuffer *b);
 /*
  * None is under way; but a disk that does nothing for long counts as one that
  * fails. Main thread; the gate is closed.

@@ -28,9 +28,11 @@
 #include "block/block-global-state.h"
 #include "block/colo.h"
 #include "colo-forward.h"
+#include "colo/rhythm.h"
 
 typedef struct Request {
     int64_t start_ns;
+    uint64_t changes_count;            /* that had ended by then */
     QTAILQ_ENTRY(Request) next;
 } Request;
 
@@ -46,6 +48,9 @@ struct ColoForward {
     unsigned in_flight_count;
     bool is_armed;
     char *reason;                      /* why it is broken; NULL: it is not */
+    uint64_t changes_count;            /* requests but flushes, ended */
+    uint64_t flushed_count;            /* of these, on the peer's medium */
+    ColoRhythm rhythm;                 /* of the guest */
     uint64_t request_count;
     uint64_t sent_bytes;
     uint64_t taken_bytes;              /* of these, by take_bytes() */
@@ -199,6 +204,7 @@ static bool request_begin(ColoForward *f, Request *r)
         return false;
     }
     r->start_ns = now_ns();
+    r->changes_count = f->changes_count;
     QTAILQ_INSERT_TAIL(&f->in_flight, r, next);
     f->in_flight_count++;
     if (!f->is_armed) {
@@ -216,6 +222,26 @@ static void request_end(ColoForward *f, Request *r, int ret)
     f->longest_ns = MAX(f->longest_ns, now_ns() - r->start_ns);
     if (ret < 0) {
         f->failed_count++;
+    }
+}
+
+/*
+ * What is on the peer's medium already needs no round trip: guests flush before
+ * and after a write that is to be durable.
+ */
+static bool is_flushed(ColoForward *f)
+{
+    QEMU_LOCK_GUARD(&f->lock);
+    return !f->reason && f->flushed_count == f->changes_count;
+}
+
+static void note_done(ColoForward *f, ColoForwardOp op, const Request *r)
+{
+    QEMU_LOCK_GUARD(&f->lock);
+    if (op != COLO_FORWARD_FLUSH) {
+        f->changes_count++;
+    } else if (f->flushed_count < r->changes_count) {
+        f->flushed_count = r->changes_count;
     }
 }
 
@@ -249,6 +275,9 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
     Request r;
     int ret;
 
+    if (op == COLO_FORWARD_FLUSH && is_flushed(f)) {
+        return true;
+    }
     if (!request_begin(f, &r)) {
         return false;
     }
@@ -258,7 +287,9 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
     }
     ret = send_request(f, op, offset, bytes, qiov, qiov_offset, flags);
     request_end(f, &r, ret);
-    if (ret < 0) {
+    if (ret >= 0) {
+        note_done(f, op, &r);
+    } else {
         g_autofree char *what = op == COLO_FORWARD_FLUSH
             ? g_strdup("a flush failed")
             : g_strdup_printf("%s of %" PRId64 " bytes at offset %" PRId64
@@ -289,6 +320,20 @@ colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes,
         return false;
     }
     return ret & BDRV_BLOCK_ZERO;
+}
+
+/* ---------------------------------------------------------------- rhythm */
+
+bool colo_forward_wrote(ColoForward *f, uint64_t bytes)
+{
+    QEMU_LOCK_GUARD(&f->lock);
+    return colo_rhythm_write(&f->rhythm, bytes);
+}
+
+void colo_forward_asked_to_flush(ColoForward *f)
+{
+    QEMU_LOCK_GUARD(&f->lock);
+    colo_rhythm_flush(&f->rhythm);
 }
 
 /* -------------------------------------------------------------- counters */
@@ -325,6 +370,7 @@ ColoForward *colo_forward_new(BdrvChild *target, uint32_t limit_ms)
     GLOBAL_STATE_CODE();
     f->target = target;
     f->limit_ms = limit_ms;
+    f->changes_count = 1;       /* what was written before is not known */
     f->timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
                              SCALE_NS, on_timer, f);
     qemu_mutex_init(&f->lock);

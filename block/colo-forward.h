@@ -55,6 +55,13 @@ bool coroutine_fn GRAPH_RDLOCK
 colo_forward_is_zero_co(ColoForward *f, int64_t offset, int64_t bytes,
                         int64_t *run);
 
+/*
+ * The guest's write has ended, here as well; the guest asks for a flush. True:
+ * it is expected to (colo/rhythm.h).
+ */
+bool colo_forward_wrote(ColoForward *f, uint64_t bytes);
+void colo_forward_asked_to_flush(ColoForward *f);
+
 /* Bytes sent since the last call of this function. */
 uint64_t colo_forward_take_bytes(ColoForward *f);
 ColoDiskForwardInfo *colo_forward_info(ColoForward *f, bool in_sync);

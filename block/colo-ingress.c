@@ -125,7 +125,7 @@ ingress_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 static int coroutine_fn GRAPH_RDLOCK ingress_co_flush(BlockDriverState *bs)
 {
     ColoBuffer *b = buffer_of(bs);
-    int ret = b ? colo_late_wait(b) : 0;
+    int ret = b ? colo_late_flush(b) : 0;
 
     if (ret < 0) {
         return ret;

@@ -18,6 +18,9 @@
  * primary parts from this side, and no cut is entered. This side's guest is
  * not concerned: what it sees does not contain the write anyway.
  *
+ * Where a flush is expected (colo/rhythm.h), it begins with the end of a write
+ * and is done, or under way, when the peer asks for it.
+ *
  * Memory is bounded; beyond the bound, and for writes that are to be durable
  * at once, the peer waits. So it does where requests run in an iothread: a late
  * write takes the graph's lock by itself, while a flush that has it waits for
@@ -46,6 +49,7 @@ typedef struct LateWrite {
     ColoPeerWrite w;
     BdrvRequestFlags flags;
     QEMUIOVector qiov;
+    bool is_to_flush;          /* afterwards, before the peer asks for it */
     uint64_t seq;
     QTAILQ_ENTRY(LateWrite) next;
 } LateWrite;
@@ -58,6 +62,7 @@ struct ColoLate {
     unsigned blocks_count;     /* idle or in use */
     unsigned blocks_max_count;
     unsigned count;            /* of writes; also read atomically */
+    ColoRhythm rhythm;         /* of the peer's late writes and flushes */
     int ret;                   /* of the first that failed */
 };
 
@@ -178,6 +183,12 @@ static void coroutine_fn late_co(void *opaque)
                                   &l->qiov, l->flags);
             colo_peer_end(b, &l->w);
         }
+        if (ret >= 0 && l->is_to_flush) {
+            WITH_QEMU_LOCK_GUARD(&b->lock) {
+                give_back_locked(l);
+            }
+            ret = bdrv_co_flush(b->parent->bs);
+        }
     }
     late_done(l, ret);
 }
@@ -188,6 +199,7 @@ static void coroutine_fn late_start(LateWrite *l)
 
     bdrv_inc_in_flight(l->ingress);
     WITH_QEMU_LOCK_GUARD(&b->lock) {
+        l->is_to_flush = colo_rhythm_write(&b->late->rhythm, l->w.bytes);
         l->seq = b->late->next_seq++;
         QTAILQ_INSERT_TAIL(&b->late->writes, l, next);
         qatomic_set(&b->late->count, b->late->count + 1);
@@ -232,6 +244,14 @@ int coroutine_fn colo_late_wait(ColoBuffer *b)
         qemu_co_queue_wait(&late->waiters, &b->lock);
     }
     return late->ret ? -EIO : 0;
+}
+
+int coroutine_fn colo_late_flush(ColoBuffer *b)
+{
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        colo_rhythm_flush(&b->late->rhythm);
+    }
+    return colo_late_wait(b);
 }
 
 /* None is under way any more. */

@@ -69,6 +69,9 @@ typedef struct BDRVReplicationState {
                                 * atomic */
     bool is_flushed;           /* all before the last mark is durable */
     int64_t flushed_ms;        /* when the last such flush began */
+    bool is_flushing_early;    /* before the guest asks for it; atomic */
+    Coroutine *early_flush;    /* that does so; atomic, to be compared only */
+    int early_error;           /* it failed; atomic */
     BlockJob *job;             /* the resync; NULL: none */
     Stat64 copied_bytes;       /* by the last one */
     ColoBlocked *blocked;      /* while there is a target, or a pair */

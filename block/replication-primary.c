@@ -17,8 +17,9 @@
  * until there is a new copy; a pair goes on, since the better disk is the
  * peer's, and none begins.
  *
- * A flush goes to both at once. The primary's own flushes, for the marks of
- * colo-track.h, run beside the guest: the first REQUEST after one has ended
+ * A flush goes to both at once; where the guest is expected to ask for one
+ * (colo/rhythm.h), it begins before. The primary's own flushes, for the marks
+ * of colo-track.h, run beside the guest: the first REQUEST after one has ended
  * carries the news. After two of them without a write there is nothing left
  * to flush, so an idle disk is left alone.
  */
@@ -65,6 +66,38 @@ static int note_result(BDRVReplicationState *s, int ret)
     return ret;
 }
 
+/*
+ * The guest's own flush waits for this one, and finds nothing left to do. If
+ * this one fails, that one says so: not every disk fails twice.
+ */
+static void coroutine_fn early_flush_co(void *opaque)
+{
+    BDRVReplicationState *s = opaque;
+    int ret;
+
+    qatomic_set(&s->early_flush, qemu_coroutine_self());
+    WITH_GRAPH_RDLOCK_GUARD() {
+        ret = bdrv_co_flush(s->bs);
+    }
+    if (ret < 0) {
+        qatomic_set(&s->early_error, ret);
+    }
+    qatomic_set(&s->early_flush, NULL);
+    qatomic_set(&s->is_flushing_early, false);
+    bdrv_dec_in_flight(s->bs);
+}
+
+/* A write has ended at both sides. */
+static void coroutine_fn flush_early(BDRVReplicationState *s,
+                                     const ReplicationWrite *w)
+{
+    if (colo_forward_wrote(s->forward, w->qiov ? w->bytes : 0) &&
+        !qatomic_xchg(&s->is_flushing_early, true)) {
+        bdrv_inc_in_flight(s->bs);
+        qemu_coroutine_enter(qemu_coroutine_create(early_flush_co, s));
+    }
+}
+
 static int coroutine_fn GRAPH_RDLOCK
 write_both_co(BDRVReplicationState *s, const ReplicationWrite *w)
 {
@@ -84,6 +117,9 @@ write_both_co(BDRVReplicationState *s, const ReplicationWrite *w)
     }
     if (in_order) {
         colo_ranges_unlock(&s->ranges, &range);
+    }
+    if (!ret && s->forward && !s->is_forwarder) {
+        flush_early(s, w);
     }
     return ret;
 }
@@ -140,13 +176,20 @@ static void coroutine_fn peer_flush_co(void *opaque)
 int coroutine_fn GRAPH_RDLOCK
 replication_primary_flush_co(BDRVReplicationState *s)
 {
+    bool is_early = qatomic_read(&s->early_flush) == qemu_coroutine_self();
     PeerFlush peer = { .forward = find_peer(s) };
     int ret;
 
+    if (s->forward && !is_early) {
+        colo_forward_asked_to_flush(s->forward);
+    }
     if (peer.forward) {
         qemu_coroutine_enter(qemu_coroutine_create(peer_flush_co, &peer));
     }
     ret = note_result(s, replication_flush_here_co(s));
+    if (!is_early && !ret) {
+        ret = qatomic_xchg(&s->early_error, 0);
+    }
     if (peer.forward && !peer.is_done) {
         peer.waiter = qemu_coroutine_self();
         qemu_coroutine_yield();

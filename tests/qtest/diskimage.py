@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Images of any format, encrypted ones too, from raw content and back."""
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 from colo import procs
 
@@ -33,3 +33,11 @@ def node_options(cmd: Callable[..., Any], kind: str) -> Dict[str, Any]:
     cmd("object-add", {"qom-type": "secret", "id": "key0",
                        "data": "of-no-worth"})
     return {"key-secret": "key0"}
+
+
+def faulty(image: Any, faults: List[Dict[str, Any]],
+           states: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """A node over that one which breaks its requests; rules of blkdebug."""
+    rules = {"inject-error": faults, "set-state": states}
+    return {"driver": "blkdebug", "image": image,
+            **{name: rule for name, rule in rules.items() if rule}}

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional
 import diskimage
 from colo import disk, procs
 from colo.case import Context, check, check_equal
-from nbdclient import NBDClient, NBDError
+from nbdclient import NBDClient, error_of
 
 MIB = 1 << 20
 EIO, EINVAL, ENOSPC = 5, 22, 28
@@ -42,6 +42,7 @@ class Setup:
     remote: bool = False                # the image is at an NBD server
     # faults of the file: rules of blkdebug; "stalls": by debug()
     faults: List[Options] = dataclasses.field(default_factory=list)
+    states: List[Options] = dataclasses.field(default_factory=list)
     stalls: bool = False
     slow: bool = False                  # a few requests in a second
     name: str = "disk"                  # of the image, and of QEMU
@@ -136,8 +137,8 @@ class DiskLab:
         if self.setup.faults:
             below = "fault0"
             self.cmd("blockdev-add", {
-                "driver": "blkdebug", "node-name": below, "image": FILE_NODE,
-                "inject-error": self.setup.faults})
+                "node-name": below, **diskimage.faulty(
+                    FILE_NODE, self.setup.faults, self.setup.states)})
         elif self.setup.stalls:
             # By this way it has a name that debug() may use at any time.
             below = "fault0"
@@ -370,17 +371,8 @@ class DiskLab:
         """A request that changes the disk is refused and does nothing."""
         client: NBDClient = getattr(self, who)
         offset, size = self._range()
-        number = self.error_of(self.random.choice((
+        number = error_of(self.random.choice((
             lambda: client.write(offset, bytes(size)),
             lambda: client.zeroes(offset, size),
             lambda: client.trim(offset, size))))
         check(number in (EIO, EINVAL), f"{who}, {self.stage}: error {number}")
-
-    @staticmethod
-    def error_of(request: Any) -> int:
-        """The error number of a request, 0 if it succeeds."""
-        try:
-            request()
-        except NBDError as error:
-            return error.number
-        return 0

@@ -8,7 +8,7 @@ Protocol: the NBD project's doc/proto.md; structured replies are always used.
 
 import socket
 import struct
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 OPTION_MAGIC = 0x49484156454F5054
 OPTION_REPLY_MAGIC = 0x3E889045565A9
@@ -214,3 +214,12 @@ class NBDClient:
             return False
         finally:
             self._socket.settimeout(before)
+
+
+def error_of(request: Callable[[], object]) -> int:
+    """The error number of a request, 0 if it succeeds."""
+    try:
+        request()
+    except NBDError as error:
+        return error.number
+    return 0

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional
 import diskimage
 from colo import disk, images, procs
 from colo.case import Context, check, check_equal
-from nbdclient import NBDClient, NBDError
+from nbdclient import NBDClient
 
 MIB = 1 << 20
 KIB = 1024
@@ -81,6 +81,7 @@ class Setup:
     image: str = ""                     # one that is there already
     # faults of the file: rules of blkdebug; "stalls": by debug()
     faults: List[Options] = dataclasses.field(default_factory=list)
+    states: List[Options] = dataclasses.field(default_factory=list)
     stalls: bool = False
     options: Options = dataclasses.field(default_factory=dict)
 
@@ -168,8 +169,8 @@ class PrimaryLab:
             return "fault0"
         if self.setup.faults:
             self.cmd("blockdev-add", {
-                "driver": "blkdebug", "node-name": "fault0",
-                "image": FILE_NODE, "inject-error": self.setup.faults})
+                "node-name": "fault0", **diskimage.faulty(
+                    FILE_NODE, self.setup.faults, self.setup.states)})
             return "fault0"
         return FILE_NODE
 
@@ -314,14 +315,6 @@ class PrimaryLab:
     def write(self, offset: int, size: int = 64 * KIB) -> None:
         """New bytes there."""
         self.guest.write(offset, self.random.randbytes(size))
-
-    def error_of_write(self, offset: int) -> int:
-        """0, or why it failed."""
-        try:
-            self.write(offset)
-        except NBDError as error:
-            return error.number
-        return 0
 
 
 def took_s(action: Any) -> float:

@@ -14,6 +14,7 @@ from colo import procs
 from colo.case import Context, case, check, check_equal
 from disklab import (DISK_NODE, EIO, ENOSPC, IMAGE_NODE, MIB, DiskLab,
                      small_directory)
+from nbdclient import error_of
 from test_disk_stages import graph
 
 KIB = 1024
@@ -31,7 +32,7 @@ def fill(lab: DiskLab, who: str, size: int) -> int:
     """Write until it fails; the error number."""
     step = 128 * KIB
     for offset in range(0, size, step):
-        number = lab.error_of(lambda offset=offset: lab.write(
+        number = error_of(lambda offset=offset: lab.write(
             who, offset, lab.random.randbytes(step)))
         if number:
             return number
@@ -58,8 +59,8 @@ def refusal(lab: DiskLab, step: str) -> str:
 
 def lose(lab: DiskLab) -> None:
     """A write of the peer has failed behind its back: the end of the pair."""
-    check_equal(lab.error_of(lab.peer.flush), EIO, "the flush")
-    check_equal(lab.error_of(lambda: lab.peer.write(0, b"z" * 512)), EIO,
+    check_equal(error_of(lab.peer.flush), EIO, "the flush")
+    check_equal(error_of(lambda: lab.peer.write(0, b"z" * 512)), EIO,
                 "the next write")
     check_equal(lab.buffer()["stage"], "running", "stage")
     lab.check_guest()
@@ -79,7 +80,7 @@ def disk_undo_cannot_be_read(context: Context) -> None:
     """What would be overwritten is unreadable: the peer gets no further."""
     lab = DiskLab(context, faults=[once("read", MIB)])
     lab.advance("begin")
-    check_equal(lab.error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), 0,
+    check_equal(error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), 0,
                 "what the peer is told at first")
     lose(lab)
 
@@ -89,7 +90,7 @@ def disk_peer_write_fails(context: Context) -> None:
     """The disk refuses what the peer writes: the peer gets no further."""
     lab = DiskLab(context, faults=[once("write", MIB)])
     lab.advance("begin")
-    check_equal(lab.error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), 0,
+    check_equal(error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), 0,
                 "what the peer is told at first")
     lose(lab)
 
@@ -100,18 +101,36 @@ def disk_peer_flush_fails(context: Context) -> None:
     lab = DiskLab(context, faults=[once("flush")])
     lab.advance("begin")
     lab.write("peer", MIB, b"y" * 4096)
-    check_equal(lab.error_of(lab.peer.flush), EIO, "the flush")
+    check_equal(error_of(lab.peer.flush), EIO, "the flush")
     lab.check()
     lab.work(10)
     lab.steps("cut", "enter")
     lab.quit()
 
 @case(linux=False, reference=False)
+def disk_early_flush(context: Context) -> None:
+    """A disk in a rhythm flushes before it is asked; that may fail as well."""
+    rounds = 3
+    lab = DiskLab(context, states=[
+        {"event": "pwritev", "state": n, "new_state": n + 1}
+        for n in range(1, rounds + 1)], faults=[
+            {**once("flush"), "event": "pwritev", "state": rounds + 1}])
+    lab.advance("begin")
+    for number in range(rounds):
+        lab.write("peer", number * MIB, b"y" * 4096)
+        lab.peer.flush()
+    check_equal(error_of(lambda: lab.peer.write(MIB, b"x" * 4096)), 0,
+                "what the peer is told at first")
+    lab.peer.status(0, MIB)     # it has begun by then
+    lose(lab)
+
+
+@case(linux=False, reference=False)
 def disk_guest_read_fails(context: Context) -> None:
     """An unreadable sector is the guest's business, as on any disk."""
     lab = DiskLab(context, faults=[once("read", MIB)])
     lab.advance("begin")
-    check_equal(lab.error_of(lambda: lab.guest.read(MIB - 512, 2048)), EIO,
+    check_equal(error_of(lambda: lab.guest.read(MIB - 512, 2048)), EIO,
                 "the guest's error")
     lab.check()
     lab.quit()
@@ -445,10 +464,10 @@ def disk_late_writes_are_fenced(context: Context) -> None:
         for request in (lambda: client.write(0, b"x"),
                         lambda: client.zeroes(0, 1),
                         lambda: client.trim(0, 4096)):
-            check_equal(lab.error_of(request), EIO, "the peer's error")
+            check_equal(error_of(request), EIO, "the peer's error")
         check_equal(client.read(0, 4096), bytes(lab.view[:4096]), "its read")
     lab.remove_disk()
-    check_equal(lab.error_of(lambda: late.write(0, b"x")), EIO,
+    check_equal(error_of(lambda: late.write(0, b"x")), EIO,
                 "the error once the node is gone")
     lab.quit()
     lab.check_image()

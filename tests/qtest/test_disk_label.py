@@ -10,6 +10,7 @@ from colo.case import Context, case, check, check_equal
 from colo.qmp import QMPClosed
 from colo.vm import VM
 from disklab import DiskLab
+from nbdclient import error_of
 from primarylab import EIO, KIB, MIB, NODE, PrimaryLab
 
 BASE = "xen:protected"
@@ -80,7 +81,7 @@ def disk_label_when_link_breaks(context: Context) -> None:
     os.unlink(lab.image + ".colo")
     os.makedirs(lab.image + ".colo/x")
     before = lab.guest.read(MIB, 64 * KIB)
-    check_equal(lab.error_of_write(MIB), EIO, "the guest's error")
+    check_equal(error_of(lambda: lab.write(MIB)), EIO, "the guest's error")
     check(lab.guest.read(MIB, 64 * KIB) == before, "it was written")
     os.rmdir(lab.image + ".colo/x")
     os.rmdir(lab.image + ".colo")

@@ -10,11 +10,14 @@ from typing import Any, Callable, List
 
 from colo import procs
 from colo.case import Context, case, check, check_equal
+from nbdclient import error_of
 from primarylab import (KIB, LIMIT_MS, MIB, NODE, PrimaryLab, Server, Setup,
                         took_s)
 
 LIMIT_S = LIMIT_MS / 1000
 MARGIN_S = 1.5
+SENT_LIMIT_S = 5
+EIO = 5
 BASE = "xen:protected"
 
 
@@ -60,6 +63,7 @@ def stalls(context: Context, act: Callable[[PrimaryLab], None],
            **changes: Any) -> None:
     """The server is silent while something is done."""
     lab, server = protected(context, **changes)
+    lab.write(MIB)              # so that there is something to flush
     server.stop()
     needed_s = took_s(lambda: act(lab))
     check(LIMIT_S * 0.8 < needed_s < LIMIT_S + MARGIN_S,
@@ -86,6 +90,71 @@ def disk_peer_stalls_iothread(context: Context) -> None:
 def disk_peer_stalls_flush(context: Context) -> None:
     """A flush is no different."""
     stalls(context, lambda lab: lab.guest.flush())
+
+
+@case(linux=False, reference=False)
+def disk_peer_is_flushed_once(context: Context) -> None:
+    """A flush that has nothing to flush is not sent; any other one is."""
+    lab, _ = protected(context)
+
+    def sent(action: Callable[[], object]) -> int:
+        before: int = lab.forward()["requests"]
+        action()
+        return int(lab.forward()["requests"]) - before
+
+    lab.write(0)
+    check_equal(sent(lab.guest.flush), 1, "flushes after a write")
+    check_equal(sent(lab.guest.flush), 0, "flushes after a flush")
+    check_equal(sent(lambda: lab.write(0)), 1, "writes")
+    check_equal(sent(lab.guest.flush), 1, "flushes after another write")
+    lab.guest.zeroes(0, 64 * KIB)
+    check_equal(sent(lab.guest.flush), 1, "flushes after zeroes")
+    lab.end()
+    lab.quit()
+
+
+def in_rhythm(lab: PrimaryLab, rounds: int = 3) -> None:
+    """So that a flush is expected behind the next write."""
+    lab.guest.flush()
+    for number in range(rounds):
+        lab.write(number * MIB)
+        lab.guest.flush()
+
+
+@case(linux=False, reference=False)
+def disk_peer_is_flushed_early(context: Context) -> None:
+    """Behind a write that is one of a rhythm both disks flush by themselves."""
+    lab, _ = protected(context)
+    in_rhythm(lab)
+    before = lab.forward()["requests"]
+    lab.write(0)
+    procs.wait_until(lambda: lab.forward()["requests"] == before + 2,
+                     SENT_LIMIT_S, "a flush that nobody asked for")
+    lab.guest.flush()
+    check_equal(lab.forward()["requests"], before + 2, "requests in the end")
+    lab.end()
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_early_flush_error_is_told(context: Context) -> None:
+    """A flush that nobody asked for and that failed, fails the next one."""
+    writes = 4                  # three of a rhythm, and what breaks it
+    lab = PrimaryLab(context, states=[
+        {"event": "pwritev", "state": n, "new_state": n + 1}
+        for n in range(1, writes)], faults=[
+            {"event": "pwritev", "state": writes, "iotype": "flush",
+             "errno": EIO, "once": True}])
+    lab.protect(lab.add_target(lab.serve()))
+    in_rhythm(lab)
+    before = lab.forward()["requests"]
+    lab.write(0)
+    procs.wait_until(lambda: lab.forward()["requests"] == before + 2,
+                     SENT_LIMIT_S, "a flush that nobody asked for")
+    check_equal(error_of(lab.guest.flush), EIO, "the guest's flush")
+    check_equal(error_of(lab.guest.flush), 0, "the one after it")
+    lab.end()
+    lab.quit()
 
 
 @case(linux=False, reference=False)
@@ -151,7 +220,7 @@ def disk_peer_has_errors(context: Context) -> None:
     lab.begin()
     lab.write(0)
     check("error" not in lab.info(), f"{lab.info()}")
-    check_equal(lab.error_of_write(8 * MIB), 0, "the guest's error")
+    check_equal(error_of(lambda: lab.write(8 * MIB)), 0, "the guest's error")
     expect_lost(lab, "No space left")
     lab.quit()
 

@@ -9,22 +9,13 @@ from typing import Any, Callable, Dict
 
 from colo import procs
 from colo.case import Context, add, check, check_equal
-from nbdclient import NBDError
+from nbdclient import error_of
 from primarylab import EIO, KIB, MIB, PrimaryLab
 from test_disk_faults import once
 
 BASE = "xen:protected"
 PLACE = 9 * MIB
 WORDS = "failed on this side"
-
-
-def error_of(request: Callable[[], None]) -> int:
-    """The error number of a request, 0 if it succeeds."""
-    try:
-        request()
-    except NBDError as error:
-        return error.number
-    return 0
 
 
 REQUESTS: Dict[str, Callable[[PrimaryLab], Any]] = {

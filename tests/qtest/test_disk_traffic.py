@@ -14,7 +14,7 @@ from typing import Callable, List
 from colo import procs
 from colo.case import Context, add, case, check
 from disklab import MIB, DiskLab, Setup, small_directory
-from nbdclient import NBDClient
+from nbdclient import NBDClient, error_of
 
 PIECE_BYTES = 1000
 PERIOD_S = 0.5
@@ -172,7 +172,7 @@ def disk_breaks_under_traffic(context: Context) -> None:
 
     def storm(client: NBDClient, source: random.Random) -> None:
         offset = source.randrange(lab.size - MIB)
-        lab.error_of(lambda: client.write(
+        error_of(lambda: client.write(
             offset, source.randbytes(source.randrange(1, MIB))))
 
     hands = []
