@@ -67,13 +67,33 @@ def end_load(context: Context, client: Client) -> volumes.Report:
     return diskload.verify_in_guest(context, client)
 
 
+def _guest_name(files: images.FileSystem, report: volumes.Report,
+                names: List[str]) -> str:
+    """As which of these disks the guest has used an image.
+
+    Two disks on one SCSI controller are found at the same time, and either
+    may be the first.
+    """
+    there = files.names("/")
+    for name in names:
+        lanes = [lane for figures in report.values()
+                 if figures.get("device") == name for lane in figures["last"]]
+        if any(lane in there or (lane.startswith("database") and
+                                 "base.db" in there) for lane in lanes):
+            return name
+    return names[0]
+
+
 def look_into(context: Context, spec: Plain, host: Host,
               report: volumes.Report) -> None:
     """Images whose QEMU has ended hold all that was acknowledged."""
-    for number, disk in enumerate(spec.disk_names()):
+    names = spec.disk_names()
+    for number in range(len(spec.disks)):
         files = images.FileSystem(QEMU_IMG, spec.image(host, number),
                                   f"{context.run_dir}/look.raw")
         files.check()
+        disk = _guest_name(files, report, names)
+        names.remove(disk)
         found = volumes.check(files, report, disk, context.run_dir)
         files.close()
         context.step(f"{disk} on host {host.name} holds {found}")
