@@ -60,6 +60,8 @@ def at_point(context: Context, kind: str, point: str, victim: str) -> None:
     pair = diskload.start(context, kind,
                           limits={**LIMITS, **MANY_PAGES.get(point, {})})
     client = context.client("database,records")
+    if point in MANY_PAGES:
+        client.control("DIRTY 20 16")
     client.wait_progress(EXCHANGES)
     pair.wait_checkpoints(2)
     there = pair.p if point.startswith("p-") else pair.secondary()
