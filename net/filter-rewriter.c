@@ -365,6 +365,7 @@ static ColoNicInfo *part_info(ColoNetPart *part)
     info->rewriter->unkept_frames = resend.dropped_frames;
     info->rewriter->resent_frames = s->resent_frames;
     info->rewriter->early_frames = s->early_frames;
+    info->rewriter->settling = in_lockstep() ? 0 : resend.flows;
     return info;
 }
 

@@ -201,5 +201,5 @@ def net_rewriter_primary_without_a_pair(context: Context) -> None:
     check_equal((info["netdev"], info["rewriter"]), ("n0", {
         "flows": 0, "learned": 0, "refused": 0, "rewritten-frames": 0,
         "kept-frames": 0, "kept-bytes": 0, "unkept-frames": 0,
-        "resent-frames": 0, "early-frames": 0}),
+        "resent-frames": 0, "early-frames": 0, "settling": 0}),
                 "query-colo")
