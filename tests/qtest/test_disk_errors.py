@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from colo import procs
 from colo.case import Context, add, case, check, check_equal
 from disklab import EIO, ENOSPC, MIB, DiskLab, small_directory
+from nbdclient import error_of
 from test_disk_faults import KIB, fill, lose, once, refusal
 
 PLACE = 6 * MIB
@@ -98,7 +99,7 @@ def one(context: Context, stage: str, who: str, name: str) -> None:
     if name == "flush":
         lab.write(who, PLACE, b"x" * SIZE)
     late = who == "peer" and name == "write" and stage != "off"
-    number = lab.error_of(lambda: request(lab, who))
+    number = error_of(lambda: request(lab, who))
     check_equal(number, 0 if late else expected(stage, who, name),
                 "what it is told")
     if late:
@@ -113,7 +114,7 @@ def one(context: Context, stage: str, who: str, name: str) -> None:
 
 def refusal_after_flush(lab: DiskLab) -> str:
     """Why the cut cannot be entered, once the failure is known."""
-    check_equal(lab.error_of(lab.peer.flush), EIO, "the flush")
+    check_equal(error_of(lab.peer.flush), EIO, "the flush")
     return refusal(lab, "check")
 
 
@@ -148,7 +149,7 @@ def disk_error_of_the_guest_over_own(context: Context) -> None:
     lab.write("guest", 0, lab.random.randbytes(MIB // 4))
     lab.write("guest", PLACE - SIZE, lab.random.randbytes(3 * SIZE))
     lab.advance("take-over")
-    check_equal(lab.error_of(lambda: lab.write("guest", PLACE, bytes(SIZE))),
+    check_equal(error_of(lambda: lab.write("guest", PLACE, bytes(SIZE))),
                 EIO, "the guest's error")
     lab.check()
     lab.finish_merge()
@@ -182,7 +183,7 @@ def disk_spill_cut_short(context: Context) -> None:
     """A read that comes back short is an error, never somebody's zeroes."""
     lab = spill(context)
     cut_short(lab)
-    errors = [lab.error_of(lambda offset=offset: lab.guest.read(offset, MIB))
+    errors = [error_of(lambda offset=offset: lab.guest.read(offset, MIB))
               for offset in range(0, 4 * MIB, MIB)]
     check_equal(errors[0], 0, "what lies in memory")
     check(EIO in errors, f"errors {errors}")
@@ -205,7 +206,7 @@ def disk_spill_cut_short_merging(context: Context) -> None:
                      10, "the merge complaining", 0.05)
     check(lab.buffer()["merge-left"] > 0, "all is merged")
     check_equal(lab.info()["state"].rpartition(":")[2], "merging", "state")
-    check_equal(lab.error_of(lambda: lab.guest.read(3 * MIB, MIB)), EIO,
+    check_equal(error_of(lambda: lab.guest.read(3 * MIB, MIB)), EIO,
                 "the guest's error")
     lab.cmd("quit")
     check_equal(lab.machine.wait_exit(), 0, "exit code")
