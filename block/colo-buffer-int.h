@@ -195,6 +195,8 @@ void colo_late_destroy(ColoBuffer *b);
 void colo_late_reset(ColoBuffer *b);
 /* The peer is gone: let the last ones end, give memory back. Main thread. */
 void colo_late_forget(ColoBuffer *b);
+/* Memory for late writes at most; less than the limit. Any thread. */
+uint64_t colo_late_bytes_max(const ColoBuffer *b);
 /*
  * True: it is acknowledged by *@ret being 0 and done by itself, or refused.
  * False: it has to be done while the peer waits.

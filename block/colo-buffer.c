@@ -434,7 +434,6 @@ ColoBuffer *colo_buffer_new(BlockDriverState *bs,
     b->options = *options;
     b->spill_dir = g_strdup(options->spill_dir);
     b->options.spill_dir = b->spill_dir;
-    b->disk = colo_disk_new(options->limit_bytes);
     b->spill_fd = -1;
     qemu_mutex_init(&b->lock);
     qemu_co_mutex_init(&b->spill_open);
@@ -444,6 +443,7 @@ ColoBuffer *colo_buffer_new(BlockDriverState *bs,
     QLIST_INIT(&b->readers);
     colo_memory_init(b);
     colo_late_init(b);
+    b->disk = colo_disk_new(options->limit_bytes - colo_late_bytes_max(b));
     colo_merge_init(b);
     return b;
 }

@@ -303,6 +303,11 @@ void colo_late_reset(ColoBuffer *b)
     b->late->ret = 0;
 }
 
+uint64_t colo_late_bytes_max(const ColoBuffer *b)
+{
+    return (uint64_t)b->late->blocks_max_count * BLOCK_BYTES;
+}
+
 /* Memory that the next peer may or may not need. */
 void colo_late_forget(ColoBuffer *b)
 {

@@ -79,9 +79,11 @@ void colo_memory_find(ColoBuffer *b, const ColoPiece *piece,
     set_place(piece, colo_disk_chunk(b->disk, piece->where), place);
 }
 
+/* The limit is one for the store and for late writes together. */
 static uint64_t chunk_max_count(ColoBuffer *b)
 {
-    return DIV_ROUND_UP(b->options.limit_bytes, COLO_DISK_CHUNK_BYTES);
+    return DIV_ROUND_UP(b->options.limit_bytes - colo_late_bytes_max(b),
+                        COLO_DISK_CHUNK_BYTES);
 }
 
 static void note_peak(ColoBuffer *b)
