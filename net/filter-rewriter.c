@@ -127,7 +127,7 @@ static bool translate_ingress(RewriterState *s, ColoNetFrame *f)
 static void keep(RewriterState *s, ColoNetFrame *f, const ColoPacket *p)
 {
     if (in_lockstep()) {
-        colo_early_learn(s->early, colo_net_frame_eth(f));
+        colo_early_learn(s->early, colo_net_frame_eth(f), f->size);
         colo_resend_egress(s->resend, f, p, now_us());
     } else {
         colo_net_frame_free(f);

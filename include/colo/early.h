@@ -27,8 +27,8 @@ enum { COLO_MAC_BYTES = 6 };
 
 ColoEarly *colo_early_new(void);
 void colo_early_free(ColoEarly *e);
-/* The guest sends this. */
-void colo_early_learn(ColoEarly *e, const uint8_t *eth);
+/* The guest sends this, whole or not; @eth has @size bytes. */
+void colo_early_learn(ColoEarly *e, const uint8_t *eth, size_t size);
 /* Is it worth a look? @eth has @size bytes. */
 bool colo_early_wants(const ColoEarly *e, const uint8_t *eth, size_t size);
 /* Takes @f. */

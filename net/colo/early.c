@@ -51,12 +51,10 @@ void colo_early_free(ColoEarly *e)
     g_free(e);
 }
 
-void colo_early_learn(ColoEarly *e, const uint8_t *eth)
+void colo_early_learn(ColoEarly *e, const uint8_t *eth, size_t size)
 {
-    const uint8_t *from = eth + COLO_MAC_BYTES;
-
-    if (!(from[0] & GROUP_BIT)) {
-        memcpy(e->mac, from, COLO_MAC_BYTES);
+    if (size >= 2 * COLO_MAC_BYTES && !(eth[COLO_MAC_BYTES] & GROUP_BIT)) {
+        memcpy(e->mac, eth + COLO_MAC_BYTES, COLO_MAC_BYTES);
         e->has_mac = true;
     }
 }

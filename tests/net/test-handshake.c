@@ -266,7 +266,7 @@ static void secondary_says(World *w, GQueue *out)
             continue;
         }
         note(w, "S egress", f);
-        colo_early_learn(w->early, colo_net_frame_eth(f));
+        colo_early_learn(w->early, colo_net_frame_eth(f), f->size);
         if (!w->p_dead) {
             g_queue_push_tail(&w->egress, copy_frame(f));
         }

@@ -124,15 +124,28 @@ static void test_address(void)
     ColoEarly *e = colo_early_new();
 
     g_assert_false(colo_early_wants(e, nobody, 6));
-    colo_early_learn(e, group);
+    colo_early_learn(e, group, sizeof(group));
     g_assert_false(colo_early_wants(e, group + 6, 6));
-    colo_early_learn(e, first);
+    colo_early_learn(e, first, sizeof(first));
     g_assert_true(colo_early_wants(e, first + 6, 6));
     g_assert_false(colo_early_wants(e, first + 6, 5));
     g_assert_false(colo_early_wants(e, second + 6, 6));
-    colo_early_learn(e, second);
+    colo_early_learn(e, second, sizeof(second));
     g_assert_false(colo_early_wants(e, first + 6, 6));
     g_assert_true(colo_early_wants(e, second + 6, 6));
+    colo_early_free(e);
+}
+
+/* A guest may send less than two addresses; nothing behind it is read. */
+static void test_short(void)
+{
+    g_autofree uint8_t *eth = g_malloc0(11);
+    ColoEarly *e = colo_early_new();
+
+    colo_early_learn(e, eth, 11);
+    g_assert_false(colo_early_wants(e, eth, 6));
+    colo_early_learn(e, eth, 1);
+    g_assert_false(colo_early_wants(e, eth, 6));
     colo_early_free(e);
 }
 
@@ -144,5 +157,6 @@ int main(int argc, char **argv)
     g_test_add_func("/early/bytes", test_bytes);
     g_test_add_func("/early/only-tcp", test_only_tcp);
     g_test_add_func("/early/address", test_address);
+    g_test_add_func("/early/short", test_short);
     return g_test_run();
 }
