@@ -13,6 +13,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "functional"))
 sys.dont_write_bytecode = True
 
 from colo import runner  # noqa: E402  pylint: disable=wrong-import-position
+import openssh  # noqa: E402  pylint: disable=wrong-import-position
 
 if __name__ == "__main__":
+    openssh.prepare()
     sys.exit(runner.main(sys.argv[1:], HERE, "libvirt", __doc__))

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The program `colo` over ssh, as most people connect to the other host.
 
-Each host runs an ssh server of its own.  `make check` does not install one,
-for its package starts it on the machine itself.
+Each host runs an ssh server of its own.
 """
 
 import os
-import shutil
 import stat
 
+import openssh
 from colo import procs
 from colo.case import Context, case, check, check_equal
 from domains import Plain, boot
@@ -28,9 +27,7 @@ UsePAM no
 
 def start_servers(context: Context, hosts: Hosts) -> str:
     """One on each host; the ssh client that may log in there."""
-    server = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
-    if not server:
-        context.skip("there is no sshd: apt-get install openssh-server")
+    server = openssh.command()
     key = os.path.join(context.run_dir, "key")
     config = os.path.join(context.run_dir, "sshd_config")
     client = os.path.join(context.run_dir, "ssh")
@@ -47,7 +44,7 @@ def start_servers(context: Context, hosts: Hosts) -> str:
         log = os.path.join(context.log_dir, f"sshd-{host.name}.log")
         with open(log, "ab") as output:
             server_process = host.spawn(
-                [str(server), "-D", "-e", "-f", config], stdout=output,
+                [*server, "-D", "-e", "-f", config], stdout=output,
                 stderr=output)
         context.at_end(lambda process=server_process: procs.reap(process))
     return client
@@ -58,7 +55,7 @@ def uri_of(host: Host, client: str) -> str:
     return f"qemu+ssh://{host.address}/system?command={client}"
 
 
-@case(timeout_s=240, reference=False, slow=True)
+@case(timeout_s=240, reference=False)
 def ssh_both_ways(context: Context) -> None:
     """Protect over ssh; the way back is found by itself."""
     hosts = Hosts(context).start()

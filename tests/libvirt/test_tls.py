@@ -32,8 +32,6 @@ def new_key(name: str) -> List[str]:
 
 def make_certificates(context: Context, hosts: Hosts) -> None:
     """One for each host, which is server and client."""
-    if not shutil.which("openssl"):
-        context.skip("there is no openssl")
     directory = os.path.join(context.run_dir, "authority")
     os.mkdir(directory)
     openssl(directory, "req", "-x509", *new_key("cakey.pem"), "-out",
@@ -73,7 +71,7 @@ def uri_of(host: Host) -> str:
     return f"qemu+tls://host-{host.name}/system?pkipath={PKI}"
 
 
-@case(timeout_s=240, reference=False, slow=True)
+@case(timeout_s=240, reference=False)
 def tls_both_ways(context: Context) -> None:
     """Protect over TLS; the way back is found by itself."""
     hosts = Hosts(context).start()
