@@ -123,9 +123,10 @@ static void out_closed(void *opaque)
 
 /* -------------------------------------------------------------- in */
 
+/* A guest whose state has not come yet has a card as after a reset. */
 static void bad_vnet(MirrorState *s, uint32_t bytes)
 {
-    if (!s->warned) {
+    if (!s->warned && !runstate_check(RUN_STATE_INMIGRATE)) {
         s->warned = true;
         warn_report("%s: chardev '%s' brings frames with vnet headers of %u "
                     "bytes, and those of netdev '%s' have %d: dropped; the "

@@ -183,7 +183,7 @@ static void deliver(RewriterState *s)
         if (f->vnet_bytes == s->parent_obj.netdev->vnet_hdr_len) {
             translate_ingress(s, f);
             pass_on(s, s->parent_obj.netdev, f);
-        } else if (!s->warned) {
+        } else if (!s->warned && !runstate_check(RUN_STATE_INMIGRATE)) {
             s->warned = true;
             warn_report("%s: frames with vnet headers of %u bytes come for "
                         "netdev '%s', whose have %d: dropped; the network "
