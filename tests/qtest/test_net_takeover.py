@@ -5,6 +5,7 @@ Two real QEMUs; we are the NIC's guest and its clients at the secondary, and
 the primary's end of the streams between the two sides, until all of it dies.
 """
 
+import threading
 from typing import Any, Dict, List, NamedTuple
 
 import packets
@@ -59,12 +60,16 @@ class Side(NamedTuple):
     def lose_primary(self, count: int = 0) -> List[bytes]:
         """It dies, and the secondary is told at once.
 
-        Returns the first frames that the clients get: it waits for readers.
+        Returns the first frames that the clients get. This kind of netdev
+        waits for readers, and QEMU's answer may have to wait with it.
         """
         self.pair.p.kill()
         survivor = self.pair.secondary()
-        survivor.qmp.cmd("x-colo-lost-heartbeat")
+        told = threading.Thread(target=survivor.qmp.cmd,
+                                args=("x-colo-lost-heartbeat",))
+        told.start()
         frames = self.nic.client.frames(count)
+        told.join()
         self.pair.wait_alone(survivor)
         return frames
 
