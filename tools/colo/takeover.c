@@ -14,8 +14,6 @@
 #include "undo-run.h"
 
 enum { ALONE_LIMIT_MS = 60000, RELEASE_LIMIT_MS = 15000 };
-/* Most guests need half a second; and a silent connection is no reason. */
-enum { SETTLE_LIMIT_MS = 2000, SETTLE_AGAIN_MS = 100 };
 
 /* ----------------------------------------------------------- the guest */
 
@@ -118,39 +116,6 @@ static void plan_nics(GPtrArray *undos, JsonNode *answer,
     }
 }
 
-static bool is_settling(JsonNode *answer)
-{
-    unsigned i;
-
-    for (i = 0; i < colo_json_count(answer, "nics"); i++) {
-        JsonNode *nic = colo_json_element(answer, "nics", i);
-
-        if (colo_json_int(nic, "rewriter.settling")) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * query-colo, once clients do without the rewriter: they have been shown a
- * clock a little ahead of the guest's, and drop what has an older one.
- */
-static JsonNode *ask_settled(ColoHost *host, const char *domain,
-                             GError **error)
-{
-    int64_t end_ms = colo_now_ms() + SETTLE_LIMIT_MS;
-    JsonNode *answer;
-
-    while ((answer = colo_host_monitor(host, domain,
-                                       colo_command("query-colo"), error)) &&
-           is_settling(answer) && colo_now_ms() < end_ms) {
-        g_clear_pointer(&answer, json_node_unref);
-        colo_host_event_free(colo_host_wait(host, SETTLE_AGAIN_MS));
-    }
-    return answer;
-}
-
 static bool remove_parts(ColoHost *host, const char *domain,
                          const ColoPair *pair, GError **error)
 {
@@ -163,7 +128,8 @@ static bool remove_parts(ColoHost *host, const char *domain,
     if (!colo_live_wait_released(host, domain, RELEASE_LIMIT_MS, error)) {
         return false;
     }
-    answer = ask_settled(host, domain, error);
+    answer = colo_host_monitor(host, domain, colo_command("query-colo"),
+                               error);
     if (!answer) {
         return false;
     }
