@@ -194,7 +194,7 @@ def measure(context: Context, both: bool) -> None:
 
     One client always waits for an answer. Another one thinks for 1 ms after
     each: what it asks between death and takeover no host may get, and then it
-    waits for TCP's timer of 200 ms (docs/network.md).
+    waits for TCP's timer of 200 ms.
     """
     hosts = Hosts(context).start()
     colo = program(context, hosts)
