@@ -8,6 +8,7 @@
 #define COLO_TOOL_XML_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <glib.h>
 #include <libxml/tree.h>
 
