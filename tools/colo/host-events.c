@@ -105,9 +105,10 @@ bool colo_libvirt_watch(ColoHost *host, GError **error)
     }
     libvirt->monitor_watch = virConnectDomainQemuMonitorEventRegister(
         libvirt->connection, NULL, NULL, on_monitor, host, NULL, 0);
+    /* One prototype for events of every kind; libvirt casts it back. */
     libvirt->lifecycle_watch = virConnectDomainEventRegisterAny(
         libvirt->connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-        VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), host, NULL);
+        VIR_DOMAIN_EVENT_CALLBACK(G_CALLBACK(on_lifecycle)), host, NULL);
     if (libvirt->monitor_watch < 0 || libvirt->lifecycle_watch < 0) {
         return colo_libvirt_failed(error);
     }
