@@ -57,16 +57,24 @@ print_deps() {
     done
 }
 
-# A distribution's meson may be too old for QEMU; then its backport is used.
-meson_candidate() {
-    apt-cache policy meson 2> /dev/null |
-        sed -n 's/^ *Candidate: *//p' | sed 's/[-~].*//'
+# candidate PACKAGE: the version that this release would install, if any.
+candidate() {
+    apt-cache policy "$1" 2> /dev/null |
+        sed -n 's/^ *Candidate: *//p' | grep -vx '(none)'
 }
 
+# by_its_name NAME|NAME...: what this release calls the package.
+by_its_name() {
+    for package_name in $(printf '%s' "$1" | tr '|' ' '); do
+        [ -z "$(candidate "$package_name")" ] || break
+    done
+    printf '%s\n' "$package_name"
+}
+
+# A distribution's meson may be too old for QEMU; then its backport is used.
 install_meson() {
-    candidate=$(meson_candidate)
-    if [ -n "$candidate" ] && [ "$candidate" != "(none)" ] &&
-        version_at_least 1.5.0 "$candidate"; then
+    candidate=$(candidate meson | sed 's/[-~].*//')
+    if [ -n "$candidate" ] && version_at_least 1.5.0 "$candidate"; then
         apt_install meson
         return
     fi
@@ -117,7 +125,8 @@ install_deps() {
     run_step "Updating the system's package lists" "$state/apt-system.log" \
         as_root apt-get update ||
         say "(some list could not be read; going on with what is there)"
-    plain=$(printf '%s\n' "$missing" | cut -d' ' -f1 | grep -vx meson)
+    plain=$(printf '%s\n' "$missing" | cut -d' ' -f1 | grep -vx meson |
+        while read -r names; do by_its_name "$names"; done | sort -u)
     # Unquoted on purpose: one word per package.
     [ -z "$plain" ] || apt_install $plain
     if printf '%s\n' "$missing" | grep -q '^meson '; then

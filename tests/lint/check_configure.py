@@ -69,6 +69,7 @@ class Toy:
         self.top = self.root / "top"
         self.base = self.root / "qemu"
         self.src = self.top / "build" / "src"
+        self.programs = self.root / "bin"       # first in PATH
         write(self.base / "VERSION", "10.0.99\n")
         write(self.base / "configure", "#!/bin/sh\n: > build.ninja\n", 0o755)
         write(self.base / "system" / "hooked.c", HOOKED)
@@ -90,7 +91,8 @@ class Toy:
 
     def configure(self, *args, source=None):
         """Returns the exit status and all that was printed."""
-        env = dict(os.environ, COLO_CACHE_DIR=str(self.root / "cache"))
+        env = dict(os.environ, COLO_CACHE_DIR=str(self.root / "cache"),
+                   PATH=f"{self.programs}:{os.environ['PATH']}")
         result = subprocess.run(
             ["./configure", f"--qemu-source={source or self.base}", *args],
             cwd=self.top, env=env, stdin=subprocess.DEVNULL, check=False,
@@ -304,6 +306,25 @@ def check_missing_dependencies_are_named():
               "build unobtainium cmd:unobtainium-cc because of a test\n")
         yield from refused(t.configure(), "unobtainium",
                            "because of a test", "--install-deps")
+
+
+def check_packages_are_installed_by_the_name_they_have():
+    with toy() as t:
+        write(t.top / "scripts" / "deps.list",
+              "build new-name|old-name|oldest-name cmd:colo-toy-cc a test\n"
+              "build only-name cmd:colo-toy-ld because of a test\n")
+        for name, script in (
+                ("sudo", '[ "$1" = -v ] || exec "$@"'),
+                ("apt-cache", 'case $2 in new-*) echo "  Candidate: (none)";;'
+                              ' *old*) echo "  Candidate: 1.0-1";; esac'),
+                ("apt-get", f'cd {t.programs}; echo "$*" >> apt.log; '
+                            '[ "$1" = update ] || '
+                            '{ cp sudo colo-toy-cc; cp sudo colo-toy-ld; }')):
+            write(t.programs / name, f"#!/bin/sh\n{script}\n", 0o755)
+        yield from accepted(t.configure("--install-deps"))
+        asked = (t.programs / "apt.log").read_text().splitlines()
+        if not asked[-1].endswith(" old-name only-name"):
+            yield f"apt-get was asked for: {asked}"
 
 
 def check_options_for_qemu_pass_through():
