@@ -66,10 +66,34 @@ void qmp_colo_disk_insert(const char *node, const char *node_name,
     }
 }
 
+void replication_take_out(BDRVReplicationState *s, Error **errp)
+{
+    BlockDriverState *bs = s->bs;
+    g_autofree char *node = g_strdup(bs->node_name);
+    bool is_fenced;
+    int ret;
+
+    if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_REPLACE, errp)) {
+        return;
+    }
+    bdrv_ref(bs);
+    /* A survivor's fence would keep out those who use the node now. */
+    is_fenced = colo_buffer_set_fence(s->buffer, false);
+    ret = bdrv_drop_filter(bs, errp);
+    if (ret < 0) {
+        colo_buffer_set_fence(s->buffer, is_fenced);
+    }
+    bdrv_unref(bs);
+    /* One that only its users had, is gone with them. */
+    bs = ret < 0 ? NULL : bdrv_find_node(node);
+    if (bs) {
+        qmp_blockdev_del(node, errp);
+    }
+}
+
 void qmp_colo_disk_remove(const char *node, Error **errp)
 {
     BDRVReplicationState *s = replication_find(node, errp);
-    bool is_fenced;
 
     if (!s) {
         return;
@@ -89,14 +113,5 @@ void qmp_colo_disk_remove(const char *node, Error **errp)
                    "how much is left", node);
         return;
     }
-    if (bdrv_op_is_blocked(s->bs, BLOCK_OP_TYPE_REPLACE, errp)) {
-        return;
-    }
-    /* A survivor's fence would keep out those who use the node now. */
-    is_fenced = colo_buffer_set_fence(s->buffer, false);
-    if (bdrv_drop_filter(s->bs, errp) < 0) {
-        colo_buffer_set_fence(s->buffer, is_fenced);
-        return;
-    }
-    qmp_blockdev_del(node, errp);
+    replication_take_out(s, errp);
 }

@@ -55,6 +55,7 @@ typedef struct BDRVReplicationState {
 
     BdrvChild *parent;         /* the guest's disk; DISK only */
     BdrvChild *target;         /* the peer's export, if attached */
+    char *copy_name;           /* of its node, also of the last one */
     ReplicationRole role;
     char *session;             /* that the role belongs to */
     bool is_labelled;          /* the label names it */
@@ -146,6 +147,14 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
                         Error **errp);
 /* A resync is cancelled. Nothing if there is no target. May free @s. */
 void replication_detach(BDRVReplicationState *s);
+
+/* ---------------------------------------------------- colo-insert.c */
+
+/*
+ * Out from between a disk and its users, and away. For who has seen that
+ * there is no pair, no copy and nothing to merge. @s is gone then.
+ */
+void replication_take_out(BDRVReplicationState *s, Error **errp);
 
 /* ---------------------------------------------------- colo-resync.c */
 

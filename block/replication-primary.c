@@ -446,6 +446,8 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
     }
     if (s->target) {
         s->forward = colo_forward_new(s->target, s->limit_ms);
+        g_free(s->copy_name);
+        s->copy_name = g_strdup(target->node_name);
         s->in_sync = false;
         qatomic_set(&s->has_failed_here, false);
         block_operations(s);

@@ -527,6 +527,7 @@ static void free_state(BDRVReplicationState *s)
     g_free(s->spill_dir);
     g_free(s->state_file);
     g_free(s->session);
+    g_free(s->copy_name);
     g_free(s->error);
 }
 

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-colo.h"
+#include "qapi/qapi-commands-migration.h"
 #include "qapi/qapi-types-migration.h"
 #include "qapi/qmp/qerror.h"
 #include "block/aio.h"
@@ -22,7 +23,7 @@
 
 /* --------------------------------------------------------- parameters */
 
-static ColoLimits parameters = {
+static const ColoLimits defaults = {
     .step_limit_ms = COLO_STEP_LIMIT_MS_DEFAULT,
     .checkpoint_limit_ms = COLO_CHECKPOINT_LIMIT_MS_DEFAULT,
     .heartbeat_ms = COLO_HEARTBEAT_MS_DEFAULT,
@@ -34,8 +35,14 @@ static ColoLimits parameters = {
     .hybrid_interval_ms = COLO_HYBRID_INTERVAL_MS_DEFAULT,
     .hybrid_exit_count = COLO_HYBRID_EXIT_COUNT_DEFAULT,
 };
+static ColoLimits parameters;      /* but for checkpoint_delay_ms */
 static OnOffAuto page_hash = ON_OFF_AUTO_AUTO;
 static bool checkpoint_events = true;
+
+static void __attribute__((constructor)) parameters_setup(void)
+{
+    parameters = defaults;
+}
 
 ColoLimits colo_limits_now(void)
 {
@@ -142,6 +149,30 @@ void qmp_colo_set_parameters(ColoParameters *p, Error **errp)
         s->asks.limits = true;
         colo_channel_kick(s->channel);
     }
+}
+
+bool colo_limits_are_default(void)
+{
+    ColoLimits now = colo_limits_now();
+    ColoLimits usual = defaults;
+
+    usual.checkpoint_delay_ms = COLO_CHECKPOINT_DELAY_MS_DEFAULT;
+    return !memcmp(&now, &usual, sizeof(now)) &&
+           colo_page_hash_mode() == ON_OFF_AUTO_AUTO;
+}
+
+void colo_limits_reset(Error **errp)
+{
+    MigrateSetParameters delay = {
+        .has_x_checkpoint_delay = true,
+        .x_checkpoint_delay = COLO_CHECKPOINT_DELAY_MS_DEFAULT,
+    };
+
+    WITH_QEMU_LOCK_GUARD(&colo_session.lock) {
+        parameters = defaults;
+    }
+    qatomic_set(&page_hash, ON_OFF_AUTO_AUTO);
+    qmp_migrate_set_parameters(&delay, errp);
 }
 
 ColoParameters *qmp_query_colo_parameters(Error **errp)

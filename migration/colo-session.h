@@ -170,6 +170,8 @@ void colo_primary_run(void);
 void colo_secondary_run(void);
 /* Limits in force, from the parameters and x-checkpoint-delay. */
 ColoLimits colo_limits_now(void);
+bool colo_limits_are_default(void);        /* x-checkpoint-delay as well */
+void colo_limits_reset(Error **errp);      /* BQL, no session */
 OnOffAuto colo_page_hash_mode(void);
 /* Report the stop of each checkpoint as STOP and RESUME? Any thread. */
 bool colo_checkpoint_events(void);

@@ -14,6 +14,7 @@
 #include "block/graph-lock.h"
 #include "qemu/queue.h"
 #include "qapi/qapi-types-colo-disk.h"
+#include "colo/clean-up.h"
 
 typedef struct ColoDiskPart ColoDiskPart;
 
@@ -99,5 +100,10 @@ bool colo_disks_end(bool survivor, Error **errp);
 /* QEMU exits. Block jobs have ended. */
 void colo_disks_shutdown(void);
 ColoDiskInfoList *colo_disks_info(void);
+
+/* Adds all nodes, copies, exports and their server. Main thread. */
+void colo_clean_find_disks(GPtrArray *list);
+/* Takes one of them away. Nothing of it is on its way then. */
+void colo_clean_take_disk(const ColoCleanPart *part, Error **errp);
 
 #endif

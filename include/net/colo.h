@@ -17,6 +17,7 @@
 
 #include "qemu/queue.h"
 #include "qapi/qapi-types-colo-net.h"
+#include "colo/clean-up.h"
 
 typedef enum ColoNetRole {
     COLO_NET_NONE,             /* no pair: filters are plain filters */
@@ -79,6 +80,11 @@ void colo_net_before_load(void);
 void colo_net_end(bool survivor);
 /* One entry per NIC with a comparer or rewriter. */
 ColoNicInfoList *colo_net_info(void);
+
+/* Adds all objects and chardevs that are COLO's. Main thread. */
+void colo_clean_find_net(GPtrArray *list);
+/* Takes one of them away. */
+void colo_clean_take_net(const ColoCleanPart *part, Error **errp);
 
 /* For Xen, whose toolstack has no epochs: the next one, loaded. */
 void colo_net_next_epoch(void);
