@@ -52,6 +52,7 @@ struct FakeHost {
     bool is_dead_unseen;        /* its process; libvirt does not know yet */
     bool is_process_watched;
     bool is_remote;             /* ... which is not possible */
+    bool is_merging;            /* a disk, after a takeover */
     unsigned release_left;      /* until a survivor lets go of things */
     unsigned ref_count;
 };

@@ -262,25 +262,6 @@ static JsonNode *object_add(FakeHost *h, JsonNode *args, GError **error)
     return put(h, "object", id, error);
 }
 
-static JsonNode *object_del(FakeHost *h, JsonNode *args, GError **error)
-{
-    const char *id = colo_json_string(args, "id");
-    g_autofree char *used = NULL;
-    char link[64];
-
-    if (!strcmp(h->phase, "protected") || h->release_left) {
-        return refuse(error, "in use by a protected guest");
-    }
-    used = g_strconcat("chardev ", link_of(id, link, sizeof(link)), NULL);
-    g_hash_table_remove(h->things, used);
-    return take(h, "object", id, error);
-}
-
-static JsonNode *list_objects(FakeHost *h, JsonNode *args, GError **error)
-{
-    return list_of(h, "object", "name");
-}
-
 static JsonNode *list_chardevs(FakeHost *h, JsonNode *args, GError **error)
 {
     return list_of(h, "chardev", "label");
@@ -327,15 +308,6 @@ static JsonNode *blockdev_add(FakeHost *h, JsonNode *args, GError **error)
     return put(h, "node", colo_json_string(args, "node-name"), error);
 }
 
-static JsonNode *blockdev_del(FakeHost *h, JsonNode *args, GError **error)
-{
-    const char *node = colo_json_string(args, "node-name");
-    g_autofree char *user = g_strndup(node, strlen(node) - strlen("-copy"));
-
-    return g_hash_table_contains(h->attached, user)
-           ? refuse(error, "node is in use") : take(h, "node", node, error);
-}
-
 static JsonNode *disk_attach(FakeHost *h, JsonNode *args, GError **error)
 {
     const char *node = colo_json_string(args, "node");
@@ -351,22 +323,11 @@ static JsonNode *disk_attach(FakeHost *h, JsonNode *args, GError **error)
     return nothing();
 }
 
-static JsonNode *disk_detach(FakeHost *h, JsonNode *args, GError **error)
-{
-    return g_hash_table_remove(h->attached, colo_json_string(args, "node"))
-           ? nothing() : refuse(error, "has no copy");
-}
-
 static JsonNode *nbd_start(FakeHost *h, JsonNode *args, GError **error)
 {
     return take_port(h, colo_json_string(args, "addr.data.port"), "nbd",
                      error)
            ? put(h, "server", "nbd", error) : NULL;
-}
-
-static JsonNode *nbd_stop(FakeHost *h, JsonNode *args, GError **error)
-{
-    return take(h, "server", "nbd", error);
 }
 
 static JsonNode *export_add(FakeHost *h, JsonNode *args, GError **error)
@@ -448,6 +409,46 @@ static JsonNode *lost_heartbeat(FakeHost *h, JsonNode *args, GError **error)
     return nothing();
 }
 
+/* What is there only as long as nothing is kept: replication nodes. */
+static bool is_kept(const char *thing, bool keeps_disks)
+{
+    return keeps_disks && g_str_has_prefix(thing, "node ") &&
+           !g_str_has_suffix(thing, "-copy");
+}
+
+static gboolean is_taken(gpointer thing, gpointer value, gpointer keeps_disks)
+{
+    return !is_kept(thing, GPOINTER_TO_INT(keeps_disks));
+}
+
+static JsonNode *clean_up(FakeHost *h, JsonNode *args, GError **error)
+{
+    bool is_survivor = colo_json_count(args, "keep");
+
+    if (h->release_left || (strcmp(h->phase, "off") &&
+                            strcmp(h->phase, "alone"))) {
+        return refuse(error, "the guest is protected");
+    }
+    if (!g_strcmp0(h->migration, "active")) {
+        return refuse(error, "a migration is under way");
+    }
+    if (h->is_merging && !is_survivor) {
+        return refuse(error, "a disk is still being merged");
+    }
+    g_hash_table_remove_all(h->attached);
+    g_hash_table_remove_all(h->taken_ports);
+    g_hash_table_foreach_remove(h->things, is_taken,
+                                GINT_TO_POINTER(is_survivor));
+    h->has_x_colo = false;
+    json_object_set_boolean_member(h->parameters, "checkpoint-events", true);
+    if (!is_survivor) {
+        json_object_set_int_member(h->parameters, "step-limit", 5000);
+        json_object_set_int_member(h->parameters, "x-checkpoint-delay",
+                                   20000);
+    }
+    return nothing();
+}
+
 static JsonNode *query_status(FakeHost *h, JsonNode *args, GError **error)
 {
     return colo_json("b:running", true, NULL);
@@ -483,20 +484,16 @@ static const struct {
     { "chardev-remove", chardev_remove },
     { "query-chardev", list_chardevs },
     { "object-add", object_add },
-    { "object-del", object_del },
-    { "qom-list", list_objects },
     { "colo-prepare-secondary", prepare },
+    { "colo-clean-up", clean_up },
     { "colo-disk-insert", disk_insert },
     { "colo-disk-remove", disk_remove },
     { "colo-disk-attach", disk_attach },
-    { "colo-disk-detach", disk_detach },
     { "blockdev-add", blockdev_add },
-    { "blockdev-del", blockdev_del },
     { "query-named-block-nodes", list_nodes },
     { "query-block-jobs", query_jobs },
     { "query-jobs", query_jobs },
     { "nbd-server-start", nbd_start },
-    { "nbd-server-stop", nbd_stop },
     { "block-export-add", export_add },
     { "migrate-incoming", incoming },
     { "migrate", migrate },

@@ -322,6 +322,30 @@ static void test_failover_at_primary(void)
     fake_world_clear(&w);
 }
 
+/* It can be given again when QEMU refuses it for now. */
+static void test_unprotect_while_merging(void)
+{
+    ColoOptions planned = options;
+    ColoOptions at_b = options;
+    FakeWorld w;
+
+    planned.planned = true;
+    at_b.from = (char *)"test:b";
+    at_b.to = NULL;
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    run(colo_failover, &planned, COLO_EXIT_DONE);
+    w.hosts[1]->is_merging = true;
+    run(colo_unprotect, &at_b, COLO_EXIT_HALF_DONE);
+    g_assert_nonnull(w.hosts[1]->pair);
+    w.hosts[1]->is_merging = false;
+    run(colo_unprotect, &at_b, COLO_EXIT_DONE);
+    g_assert_null(w.hosts[1]->pair);
+    g_assert_cmpint(g_hash_table_size(w.hosts[1]->things), ==, 0);
+    g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+    fake_world_clear(&w);
+}
+
 static void test_planned(void)
 {
     ColoOptions planned = options;
@@ -422,6 +446,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/unprotect/limits", test_unprotect_limits);
     g_test_add_func("/tool/unprotect/survivor-limits",
                     test_unprotect_survivor_limits);
+    g_test_add_func("/tool/unprotect/merging", test_unprotect_while_merging);
     g_test_add_func("/tool/failover/crash", test_failover_after_crash);
     g_test_add_func("/tool/failover/refused", test_failover_refused);
     g_test_add_func("/tool/failover/primary", test_failover_at_primary);

@@ -167,14 +167,6 @@ JsonNode *colo_command_disk_connect(const char *target, const char *address,
                   NULL));
 }
 
-JsonNode *colo_command_disk_disconnect(const char *target)
-{
-    g_autofree char *node = colo_name_copy(target);
-
-    return colo_json_command("blockdev-del",
-                             colo_json("s:node-name", node, NULL));
-}
-
 JsonNode *colo_command_disk_attach(const char *target, const char *sync,
                                    const char *base, uint64_t bytes_per_s)
 {
@@ -189,14 +181,6 @@ JsonNode *colo_command_disk_attach(const char *target, const char *sync,
                                    bytes_per_s);
     }
     return colo_json_command("colo-disk-attach", arguments);
-}
-
-JsonNode *colo_command_disk_detach(const char *target)
-{
-    g_autofree char *name = colo_name_disk(target);
-
-    return colo_json_command("colo-disk-detach",
-                             colo_json("s:node", name, NULL));
 }
 
 JsonNode *colo_command_disk_serve(const char *address, unsigned port)
@@ -275,9 +259,17 @@ JsonNode *colo_command_chardev_remove(const char *id)
                              colo_json("s:id", id, NULL));
 }
 
-JsonNode *colo_command_object_del(const char *id)
+JsonNode *colo_command_clean_up(bool is_survivor)
 {
-    return colo_json_command("object-del", colo_json("s:id", id, NULL));
+    static const char *const kept[] = { "disks", "connections", "limits" };
+    JsonNode *keep = colo_json_list();
+    unsigned i;
+
+    for (i = 0; is_survivor && i < G_N_ELEMENTS(kept); i++) {
+        json_array_add_string_element(json_node_get_array(keep), kept[i]);
+    }
+    return colo_json_command("colo-clean-up",
+                             colo_json("o:keep", keep, NULL));
 }
 
 JsonNode *colo_command_yank(JsonNode *instances)

@@ -39,10 +39,8 @@ JsonNode *colo_command_disk_insert(const char *target, const char *below,
 JsonNode *colo_command_disk_remove(const char *target);
 JsonNode *colo_command_disk_connect(const char *target, const char *address,
                                     unsigned port);
-JsonNode *colo_command_disk_disconnect(const char *target);
 JsonNode *colo_command_disk_attach(const char *target, const char *sync,
                                    const char *base, uint64_t bytes_per_s);
-JsonNode *colo_command_disk_detach(const char *target);
 JsonNode *colo_command_disk_serve(const char *address, unsigned port);
 JsonNode *colo_command_disk_export(const char *target, const char *node);
 
@@ -57,7 +55,12 @@ JsonNode *colo_command_net_rewrite(unsigned nic, const char *netdev);
 JsonNode *colo_command_chardev(const char *id, bool is_server,
                                const char *address, unsigned port);
 JsonNode *colo_command_chardev_remove(const char *id);
-JsonNode *colo_command_object_del(const char *id);
+
+/*
+ * All of COLO out of QEMU; @is_survivor: but for what its connections need,
+ * and what makes the next protection of it a quick one.
+ */
+JsonNode *colo_command_clean_up(bool is_survivor);
 
 /* Cut the connection of a node or chardev, so that nothing waits for it. */
 JsonNode *colo_command_yank(JsonNode *instances);

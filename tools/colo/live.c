@@ -113,23 +113,6 @@ bool colo_migration_is_active(const char *status)
     return !g_strv_contains(over, status);
 }
 
-bool colo_live_has_object(ColoHost *host, const char *domain, const char *id)
-{
-    g_autoptr(JsonNode) list = colo_host_monitor(
-        host, domain, colo_json_command(
-            "qom-list", colo_json("s:path", "/objects", NULL)), NULL);
-
-    return !list || colo_json_find(list, "", "name", id);
-}
-
-bool colo_live_has_chardev(ColoHost *host, const char *domain, const char *id)
-{
-    g_autoptr(JsonNode) list = colo_host_monitor(
-        host, domain, colo_command("query-chardev"), NULL);
-
-    return !list || colo_json_find(list, "", "label", id);
-}
-
 bool colo_live_has_node(ColoHost *host, const char *domain, const char *node)
 {
     g_autoptr(JsonNode) list = colo_host_monitor(

@@ -43,13 +43,9 @@ char *colo_live_migration(ColoHost *host, const char *domain,
 bool colo_migration_is_active(const char *status);
 
 /*
- * Is there an object, chardev or block node of that name? If that cannot be
- * told, there may be: what then fails is its removal, and is reported.
+ * Is there a block node of that name? If that cannot be told, there may be:
+ * what then fails is its removal, and is reported.
  */
-bool colo_live_has_object(ColoHost *host, const char *domain,
-                          const char *id);
-bool colo_live_has_chardev(ColoHost *host, const char *domain,
-                           const char *id);
 bool colo_live_has_node(ColoHost *host, const char *domain,
                         const char *node);
 

@@ -12,13 +12,12 @@
 
 /* ----------------------------------------------------------- unprotect */
 
-static void add(GPtrArray *undos, ColoUndoKind kind, bool at_peer,
-                const char *text, unsigned number)
+static ColoUndo *add(GPtrArray *undos, ColoUndoKind kind, bool at_peer)
 {
-    ColoUndo *undo = colo_undo_new(kind, at_peer, text);
+    ColoUndo *undo = colo_undo_new(kind, at_peer, NULL);
 
-    undo->number = number;
     g_ptr_array_add(undos, undo);
+    return undo;
 }
 
 /* What a pair consists of, in the order in which it was put together. */
@@ -26,34 +25,33 @@ static GPtrArray *parts_of(const ColoPair *pair, bool has_peer)
 {
     GPtrArray *undos = g_ptr_array_new_with_free_func(
         (GDestroyNotify)colo_undo_free);
-    unsigned i;
+    ColoUndo *parameters;
 
-    add(undos, COLO_UNDO_PAIR, false, NULL, 0);
     if (pair->is_autostarted) {
-        add(undos, COLO_UNDO_AUTOSTART, false, NULL, 0);
+        add(undos, COLO_UNDO_AUTOSTART, false);
     }
     if (has_peer) {
-        add(undos, COLO_UNDO_PAIR, true, NULL, 0);
-        add(undos, COLO_UNDO_DOMAIN, true, NULL, 0);
+        add(undos, COLO_UNDO_PAIR, true);
+        add(undos, COLO_UNDO_DOMAIN, true);
     }
-    add(undos, COLO_UNDO_PARAMETERS, false, NULL, 0);
+    parameters = add(undos, COLO_UNDO_PARAMETERS, false);
     if (pair->parameters) {
-        ColoUndo *undo = g_ptr_array_index(undos, undos->len - 1);
-
-        undo->data = colo_json_parse(pair->parameters, NULL);
+        parameters->data = colo_json_parse(pair->parameters, NULL);
     }
-    for (i = 0; i < pair->disks->len; i++) {
-        const ColoPairDisk *disk = g_ptr_array_index(pair->disks, i);
-
-        add(undos, COLO_UNDO_NODE, false, disk->target, 0);
-        add(undos, COLO_UNDO_COPY, false, disk->target, 0);
-    }
-    for (i = 0; i < pair->nic_count; i++) {
-        add(undos, COLO_UNDO_REWRITER, false, NULL, i);
-        add(undos, COLO_UNDO_COMPARE, false, NULL, i);
-    }
-    add(undos, COLO_UNDO_PROTECTION, false, NULL, 0);
+    add(undos, COLO_UNDO_COLO, false);
+    add(undos, COLO_UNDO_PROTECTION, false);
     return undos;
+}
+
+/* The metadata goes last: with it the command can be given again. */
+static bool take_apart(const ColoScene *scene, const ColoPair *pair,
+                       GError **error)
+{
+    g_autoptr(GPtrArray) undos = parts_of(pair, scene->to);
+    g_autoptr(ColoUndo) metadata = colo_undo_new(COLO_UNDO_PAIR, false, NULL);
+
+    return colo_undo_run_all(scene, undos, error) &&
+           colo_undo_run(scene, metadata, error);
 }
 
 static bool end_both(ColoBoth *both, GError **error)
@@ -65,7 +63,6 @@ static bool end_both(ColoBoth *both, GError **error)
         .to = is_swapped ? both->here : both->peer,
         .domain = both->uuid,
     };
-    g_autoptr(GPtrArray) undos = NULL;
 
     if (!both->pair) {
         colo_error_set(error, COLO_EXIT_FAILED, "It is not protected");
@@ -77,8 +74,7 @@ static bool end_both(ColoBoth *both, GError **error)
                        both->why_not);
         return false;
     }
-    undos = parts_of(both->pair, scene.to);
-    return colo_undo_run_all(&scene, undos, error);
+    return take_apart(&scene, both->pair, error);
 }
 
 bool colo_unprotect(const ColoOptions *o, JsonNode **result, GError **error)

@@ -185,9 +185,7 @@ bool colo_protect_incoming(ColoProtect *p, GError **error)
 {
     const char *address = is_literal(p->to_address) ? p->to_address : "";
 
-    return colo_protect_plan(p, colo_undo_new(COLO_UNDO_REACH, true,
-                                              REACH_ID), error) &&
-           colo_protect_listen(p, true, make_listener, 0,
+    return colo_protect_listen(p, true, make_listener, 0,
                                &p->pair->migrate_port, error) &&
            colo_protect_there(p, colo_command_chardev_remove(REACH_ID),
                               error) &&
@@ -218,9 +216,7 @@ bool colo_protect_reach(ColoProtect *p, bool from_peer, const char *address,
     int64_t end_ms = colo_now_ms() + REACH_LIMIT_MS;
     bool ok;
 
-    if (!colo_protect_plan(p, colo_undo_new(COLO_UNDO_REACH, from_peer,
-                                            REACH_ID), error) ||
-        !colo_host_run(host, p->scene.domain, colo_command_chardev(
+    if (!colo_host_run(host, p->scene.domain, colo_command_chardev(
             REACH_ID, false, address, port), error)) {
         return false;
     }
@@ -295,21 +291,37 @@ static bool has_node(const ColoDiskFact *fact)
     return !strcmp(fact->node, name);
 }
 
+static bool insert_node(ColoProtect *p, const ColoDiskFact *fact,
+                        GError **error)
+{
+    return has_node(fact) ||
+           (colo_protect_plan(p, colo_undo_new(COLO_UNDO_NODE, false,
+                                               fact->target), error) &&
+            insert(p, p->from, fact->node, fact, error));
+}
+
+/*
+ * All that this side has from now on is taken away by one command, before the
+ * nodes that did not stand here already.
+ */
+static bool insert_nodes(ColoProtect *p, GError **error)
+{
+    unsigned i;
+
+    for (i = 0; i < p->facts->disks->len; i++) {
+        if (!insert_node(p, g_ptr_array_index(p->facts->disks, i), error)) {
+            return false;
+        }
+    }
+    return colo_protect_plan(p, colo_undo_new(COLO_UNDO_PARTS, false, NULL),
+                             error);
+}
+
 static bool connect_disk(ColoProtect *p, const ColoDiskFact *fact,
                          GError **error)
 {
-    const char *target = fact->target;
-
-    if (!has_node(fact) &&
-        (!colo_protect_plan(p, colo_undo_new(COLO_UNDO_NODE, false, target),
-                            error) ||
-         !insert(p, p->from, fact->node, fact, error))) {
-        return false;
-    }
-    return colo_protect_plan(p, colo_undo_new(COLO_UNDO_COPY, false, target),
-                             error) &&
-           colo_protect_here(p, colo_command_disk_connect(
-               target, p->to_address, p->pair->disk_port), error);
+    return colo_protect_here(p, colo_command_disk_connect(
+        fact->target, p->to_address, p->pair->disk_port), error);
 }
 
 bool colo_protect_connect_disks(ColoProtect *p, GError **error)
@@ -317,6 +329,9 @@ bool colo_protect_connect_disks(ColoProtect *p, GError **error)
     GPtrArray *disks = p->facts->disks;
     unsigned i;
 
+    if (!insert_nodes(p, error)) {
+        return false;
+    }
     if (!disks->len) {
         return true;
     }
@@ -347,14 +362,9 @@ static bool connect_nic(ColoProtect *p, unsigned i, GError **error)
 {
     const ColoNicFact *fact = g_ptr_array_index(p->facts->nics, i);
     const ColoNic *nic = colo_domain_nic(p->peer, fact->name);
-    ColoUndo *undo = colo_undo_new(COLO_UNDO_COMPARE, false, NULL);
     g_autofree char *netdev = NULL;
     uint16_t port;
 
-    undo->number = i;
-    if (!colo_protect_plan(p, undo, error)) {
-        return false;
-    }
     if (!nic) {
         colo_error_set(error, COLO_EXIT_FAILED,
                        "The secondary has no network card %s", fact->name);

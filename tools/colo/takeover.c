@@ -11,7 +11,6 @@
 #include "live.h"
 #include "peer-xml.h"
 #include "takeover.h"
-#include "undo-run.h"
 
 enum { ALONE_LIMIT_MS = 60000, RELEASE_LIMIT_MS = 15000 };
 
@@ -87,64 +86,11 @@ bool colo_takeover(ColoHost *host, const char *domain, bool is_primary,
 
 /* ---------------------------------------------------------- tidying up */
 
-static void add(GPtrArray *undos, ColoUndoKind kind, const char *text,
-                unsigned number)
+/* In QEMU. */
+static bool remove_parts(ColoHost *host, const char *domain, GError **error)
 {
-    ColoUndo *undo = colo_undo_new(kind, false, text);
-
-    undo->number = number;
-    g_ptr_array_add(undos, undo);
-}
-
-/*
- * A rewriter goes when no connection needs it any more: it keeps those alive
- * that began while the pair was one.
- */
-static void plan_nics(GPtrArray *undos, JsonNode *answer,
-                      const ColoPair *pair)
-{
-    unsigned i;
-
-    for (i = 0; i < pair->nic_count; i++) {
-        g_autofree char *id = colo_name_rewriter(i);
-        JsonNode *nic = colo_json_find(answer, "nics", "id", id);
-
-        add(undos, COLO_UNDO_COMPARE, NULL, i);
-        if (!nic || !colo_json_int(nic, "rewriter.flows")) {
-            add(undos, COLO_UNDO_REWRITER, NULL, i);
-        }
-    }
-}
-
-static bool remove_parts(ColoHost *host, const char *domain,
-                         const ColoPair *pair, GError **error)
-{
-    g_autoptr(GPtrArray) undos = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)colo_undo_free);
-    const ColoScene scene = { .from = host, .domain = domain };
-    g_autoptr(JsonNode) answer = NULL;
-    unsigned i;
-
-    if (!colo_live_wait_released(host, domain, RELEASE_LIMIT_MS, error)) {
-        return false;
-    }
-    answer = colo_host_monitor(host, domain, colo_command("query-colo"),
-                               error);
-    if (!answer) {
-        return false;
-    }
-    for (i = 0; i < pair->disks->len; i++) {
-        const ColoPairDisk *disk = g_ptr_array_index(pair->disks, i);
-
-        add(undos, COLO_UNDO_COPY, disk->target, 0);
-    }
-    plan_nics(undos, answer, pair);
-    /* There is no server on a primary, which is all that can go wrong. */
-    colo_host_run(host, domain, colo_command("nbd-server-stop"), NULL);
-    return colo_undo_run_all(&scene, undos, error) &&
-           colo_host_run(host, domain, colo_command_events(true), error) &&
-           colo_host_run(host, domain,
-                         colo_command_capability("x-colo", false), error);
+    return colo_live_wait_released(host, domain, RELEASE_LIMIT_MS, error) &&
+           colo_host_run(host, domain, colo_command_clean_up(true), error);
 }
 
 static bool define_here(ColoHost *host, const char *domain,
@@ -198,7 +144,7 @@ bool colo_takeover_tidy(ColoHost *host, ColoHost *peer, const char *domain,
     }
     was_secondary = pair->role == COLO_ROLE_SECONDARY;
     pair->role = COLO_ROLE_SURVIVOR;
-    if (!remove_parts(host, domain, pair, error)) {
+    if (!remove_parts(host, domain, error)) {
         return false;
     }
     if (was_secondary && !define_here(host, domain, pair, error)) {

@@ -159,42 +159,8 @@ bool colo_end_protection(const ColoScene *s, GError **error)
     if (!report) {
         return false;
     }
-    if (is_in_colo(s, report) && !end_lockstep(s, error)) {
-        return false;
-    }
-    if (!let_go(s, error)) {
-        return false;
-    }
-    /* Otherwise the next `virsh save` would become a COLO session. */
-    return colo_host_run(s->from, s->domain,
-                         colo_command_capability("x-colo", false), error);
-}
-
-static bool is_attached(ColoHost *host, const char *domain,
-                        const char *target)
-{
-    g_autoptr(JsonNode) answer = colo_host_monitor(
-        host, domain, colo_command("query-colo"), NULL);
-    g_autofree char *node = colo_name_disk(target);
-    JsonNode *disk = answer ? colo_json_find(answer, "disks", "node", node)
-                            : NULL;
-
-    return disk && colo_json_at(disk, "forward");
-}
-
-static bool remove_copy(ColoHost *host, const char *domain,
-                        const char *target, GError **error)
-{
-    g_autofree char *copy = colo_name_copy(target);
-
-    if (is_attached(host, domain, target) &&
-        !colo_host_run(host, domain, colo_command_disk_detach(target),
-                       error)) {
-        return false;
-    }
-    return !colo_live_has_node(host, domain, copy) ||
-           colo_host_run(host, domain, colo_command_disk_disconnect(target),
-                         error);
+    return (!is_in_colo(s, report) || end_lockstep(s, error)) &&
+           let_go(s, error);
 }
 
 static bool remove_node(ColoHost *host, const char *domain,
@@ -205,28 +171,6 @@ static bool remove_node(ColoHost *host, const char *domain,
     return !colo_live_has_node(host, domain, node) ||
            colo_host_run(host, domain, colo_command_disk_remove(target),
                          error);
-}
-
-static bool remove_chardev(ColoHost *host, const char *domain,
-                           const char *id, GError **error)
-{
-    return !colo_live_has_chardev(host, domain, id) ||
-           colo_host_run(host, domain, colo_command_chardev_remove(id),
-                         error);
-}
-
-/* An object, and then the chardev that it used. Frees both names. */
-static bool remove_linked(ColoHost *host, const char *domain, char *object,
-                          char *chardev, GError **error)
-{
-    g_autofree char *id = object;
-    g_autofree char *link = chardev;
-
-    if (colo_live_has_object(host, domain, id) &&
-        !colo_host_run(host, domain, colo_command_object_del(id), error)) {
-        return false;
-    }
-    return remove_chardev(host, domain, link, error);
 }
 
 static bool restore_parameters(ColoHost *host, const char *domain,
@@ -269,16 +213,10 @@ static bool run_in_qemu(ColoHost *host, const char *domain,
     switch (undo->kind) {
     case COLO_UNDO_NODE:
         return remove_node(host, domain, undo->text, error);
-    case COLO_UNDO_COPY:
-        return remove_copy(host, domain, undo->text, error);
-    case COLO_UNDO_COMPARE:
-        return remove_linked(host, domain, colo_name_compare(undo->number),
-                             colo_name_link(undo->number), error);
-    case COLO_UNDO_REWRITER:
-        return remove_linked(host, domain, colo_name_rewriter(undo->number),
-                             colo_name_peer_link(undo->number), error);
-    case COLO_UNDO_REACH:
-        return remove_chardev(host, domain, undo->text, error);
+    case COLO_UNDO_PARTS:
+    case COLO_UNDO_COLO:
+        return colo_host_run(host, domain, colo_command_clean_up(
+            undo->kind == COLO_UNDO_PARTS), error);
     case COLO_UNDO_PARAMETERS:
         return restore_parameters(host, domain, undo->data, error);
     default:

@@ -15,12 +15,8 @@ static const struct {
     [COLO_UNDO_VOLUME] = { "volume", "Deleting the image %s" },
     [COLO_UNDO_DOMAIN] = { "domain", "Ending the secondary" },
     [COLO_UNDO_NODE] = { "node", "Taking the replication of disk %s out" },
-    [COLO_UNDO_COPY] = { "copy", "Taking the copy of disk %s away" },
-    [COLO_UNDO_COMPARE] = { "compare", "Taking the comparison of a network "
-                                       "card out" },
-    [COLO_UNDO_REWRITER] = { "rewriter", "Taking the translation of a "
-                                         "network card out" },
-    [COLO_UNDO_REACH] = { "reach", "Closing a connection" },
+    [COLO_UNDO_PARTS] = { "parts", "Disconnecting disks and network cards" },
+    [COLO_UNDO_COLO] = { "colo", "Taking COLO out" },
     [COLO_UNDO_PARAMETERS] = { "parameters", "Restoring parameters" },
     [COLO_UNDO_PROTECTION] = { "protection", "Ending the protection" },
 };
@@ -50,7 +46,6 @@ JsonNode *colo_undo_to_json(const ColoUndo *undo)
     return colo_json("s:undo", kinds[undo->kind].name,
                      "b:at-peer", undo->at_peer,
                      "s:text", undo->text,
-                     "i:number", (int64_t)undo->number,
                      "o:data", undo->data ? json_node_copy(undo->data) : NULL,
                      NULL);
 }
@@ -74,7 +69,6 @@ ColoUndo *colo_undo_from_json(JsonNode *node, GError **error)
     }
     undo = colo_undo_new(kind, colo_json_bool(node, "at-peer"),
                          colo_json_string(node, "text"));
-    undo->number = colo_json_int(node, "number");
     if (colo_json_at(node, "data")) {
         undo->data = json_node_copy(colo_json_at(node, "data"));
     }

@@ -20,10 +20,8 @@ typedef enum ColoUndoKind {
     COLO_UNDO_VOLUME,       /* no image at @text */
     COLO_UNDO_DOMAIN,       /* the domain does not run */
     COLO_UNDO_NODE,         /* no replication node above disk @text */
-    COLO_UNDO_COPY,         /* no copy attached to disk @text */
-    COLO_UNDO_COMPARE,      /* no compare object for NIC @number */
-    COLO_UNDO_REWRITER,     /* no rewriter for NIC @number */
-    COLO_UNDO_REACH,        /* no chardev of the name @text */
+    COLO_UNDO_PARTS,        /* nothing of COLO but what a survivor keeps */
+    COLO_UNDO_COLO,         /* nothing of COLO */
     COLO_UNDO_PARAMETERS,   /* migration parameters are as in @data */
     COLO_UNDO_PROTECTION,   /* no migration, no lockstep; the guest goes on */
     COLO_UNDO__MAX
@@ -33,7 +31,6 @@ typedef struct ColoUndo {
     ColoUndoKind kind;
     bool at_peer;           /* on the secondary's host */
     char *text;
-    unsigned number;
     JsonNode *data;
 } ColoUndo;
 
