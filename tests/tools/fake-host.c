@@ -93,6 +93,7 @@ static bool info(ColoHost *host, ColoHostInfo *info, GError **error)
     info->name = g_strdup(h->name);
     info->version = g_strdup("9.0.0");
     info->free_bytes = 1ULL << 30;
+    info->has_storage = h->has_storage;
     return true;
 }
 
@@ -293,6 +294,10 @@ static bool volume(ColoHost *host, const char *path, ColoVolume *volume,
     if (count_call(h, "volume", error)) {
         return false;
     }
+    if (!h->has_storage) {
+        colo_error_set(error, COLO_EXIT_FAILED, "no storage driver");
+        return false;
+    }
     volume->is_there = size;
     volume->size_bytes = size ? g_ascii_strtoull(size, NULL, 10) : 0;
     return true;
@@ -427,6 +432,7 @@ static FakeHost *host_new(FakeWorld *world, const char *name)
     h->world = world;
     h->name = name;
     h->version = g_strdup("10.0.13");
+    h->has_storage = true;
     h->things = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     h->attached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                         NULL);

@@ -44,6 +44,7 @@ struct FakeHost {
     GHashTable *attached;       /* replication node -> waits to be in sync */
     JsonObject *parameters;
     bool has_x_colo;
+    bool has_storage;           /* its libvirt has that driver */
     const char *migration;
     const char *phase;          /* as query-colo tells it */
     const char *cause;

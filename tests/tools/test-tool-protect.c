@@ -237,6 +237,40 @@ static void test_refused(void)
     fake_world_clear(&w);
 }
 
+/* How often a remedy of the checks has the word. */
+static unsigned count_remedies(const ColoOptions *o, ColoExit exit,
+                               const char *word)
+{
+    g_autoptr(JsonNode) result = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) parts = NULL;
+
+    colo_protect(o, &result, &error);
+    g_assert_cmpint(colo_error_exit(error), ==, exit);
+    text = json_to_string(result, FALSE);
+    parts = g_strsplit(text, word, -1);
+    return g_strv_length(parts) - 1;
+}
+
+static void test_check_without_storage(void)
+{
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    g_assert_cmpuint(count_remedies(&options, COLO_EXIT_DONE,
+                                    "storage driver"), ==, 0);
+    fake_world_clear(&w);
+    fake_world_init(&w, fake_domain_xml);
+    w.hosts[1]->has_storage = false;
+    g_assert_cmpuint(count_remedies(&options, COLO_EXIT_CHECK,
+                                    "install libvirt's storage driver"),
+                     >=, 2);
+    g_assert_cmpuint(count_remedies(&options, COLO_EXIT_CHECK,
+                                    "make the directory"), ==, 0);
+    fake_world_clear(&w);
+}
+
 static void test_check_changes_nothing(void)
 {
     ColoOptions check = options;
@@ -441,6 +475,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/protect/port-taken", test_port_taken);
     g_test_add_func("/tool/protect/refused", test_refused);
     g_test_add_func("/tool/protect/check", test_check_changes_nothing);
+    g_test_add_func("/tool/protect/check-without-storage",
+                    test_check_without_storage);
     g_test_add_func("/tool/protect/interrupted", test_interrupted);
     g_test_add_func("/tool/unprotect", test_unprotect);
     g_test_add_func("/tool/unprotect/limits", test_unprotect_limits);

@@ -186,8 +186,16 @@ static void check_obstacles(GPtrArray *checks, const ColoFacts *f)
     }
 }
 
+/* What helps where a file on the other host cannot be looked at. */
+static const char *remedy_there(const ColoFacts *f, const char *usual)
+{
+    return f->to.has_storage ? usual :
+           "install libvirt's storage driver there (in Debian "
+           "libvirt-daemon-driver-storage) and restart its libvirt";
+}
+
 static void check_image_there(GPtrArray *checks, const char *name,
-                              const ColoDiskFact *d)
+                              const ColoFacts *f, const ColoDiskFact *d)
 {
     g_autofree char *size = g_format_size_full(d->size_bytes,
                                                G_FORMAT_SIZE_IEC_UNITS);
@@ -198,7 +206,8 @@ static void check_image_there(GPtrArray *checks, const char *name,
         add(checks, false, name, g_strdup_printf(
                 "%s there: %s", d->path_there,
                 d->there_problem ? d->there_problem : "unknown"),
-            "make the directory there, or give another path with --disk");
+            remedy_there(f, "make the directory there, or give another path "
+                            "with --disk"));
     } else if (d->there.is_there && d->there.size_bytes != d->size_bytes) {
         add(checks, false, name, g_strdup_printf(
                 "%s is there already and has another size: %" PRIu64
@@ -225,7 +234,7 @@ static void check_disks(GPtrArray *checks, const ColoFacts *f)
                 "copy it to a file or a block device, or share it with both "
                 "hosts and say --disk TARGET=shared");
         } else {
-            check_image_there(checks, name, d);
+            check_image_there(checks, name, f, d);
         }
     }
 }
@@ -254,7 +263,7 @@ static void check_files(GPtrArray *checks, const ColoFacts *f)
 
         add(checks, !file->problem, file->name,
             g_strdup(file->problem ? file->problem : "there as well"),
-            "copy it to the same place there");
+            remedy_there(f, "copy it to the same place there"));
     }
 }
 

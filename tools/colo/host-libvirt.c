@@ -128,6 +128,9 @@ static bool info(ColoHost *host, ColoHostInfo *info, GError **error)
     info->version = g_strdup_printf("%lu.%lu.%lu", version / 1000000,
                                     version / 1000 % 1000, version % 1000);
     info->free_bytes = free_memory(connection);
+    /* The driver is a package of its own, which people may do without. */
+    info->has_storage = virConnectNumOfStoragePools(connection) >= 0 ||
+                        virGetLastErrorCode() != VIR_ERR_NO_SUPPORT;
     doc = colo_xml_parse(capabilities, NULL);
     if (doc) {
         g_autoptr(GPtrArray) nodes =

@@ -48,6 +48,7 @@ typedef struct ColoHostInfo {
     char *version;          /* of libvirt */
     uint64_t free_bytes;    /* memory */
     char *cpu;              /* <cpu> of the host as text */
+    bool has_storage;       /* its libvirt can look at disk images */
 } ColoHostInfo;
 
 void colo_host_info_clear(ColoHostInfo *info);
