@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from colo import diskload, images, volumes, vm
 from colo.case import Context, check, check_equal
 from colo.traffic import Client, longest_gap_ms
-from domains import QEMU_IMG, Disk, Domain, Plain
+from domains import QEMU_IMG, Disk, Domain, Plain, boot
 from hosts import Host, Hosts
 from program import Program
 
@@ -46,6 +46,27 @@ def went_on(context: Context, client: Client) -> None:
         for name, figures in report.items()))
     check(gap_ms < GAP_LIMIT_MS, f"the client waited {gap_ms:.0f} ms")
     client.mark()
+
+
+def both_ways(context: Context, hosts: Hosts, uri: str) -> None:
+    """Protect by that URI of B, and come back by the one that is made of it.
+
+    The program runs on the hosts; each finds the other through the domain.
+    """
+    colo = program(context, hosts)
+    boot(hosts, Plain(), persistent=True)
+    load = context.client("kv,durable")
+    load.wait_progress(EXCHANGES)
+    colo.call("protect", "plain", "--to", uri, "--interval", INTERVAL_MS,
+              on=hosts.a)
+    for host in hosts.both:
+        said = colo.call("status", "plain", on=host).said
+        check("plain: Protected" in said, said)
+    colo.call("failover", "plain", "--planned", on=hosts.b)
+    went_on(context, load)
+    load.verify()
+    colo.call("unprotect", "plain", on=hosts.b)
+    check_equal(hosts.b.virsh("domstate", "plain"), "running", "the guest")
 
 
 def fail_over(context: Context, colo: Program, source: Host, target: Host,

@@ -14,7 +14,7 @@ from colo.case import Context, case, check, check_equal
 from colo.traffic import longest_gap_ms
 from domains import Disk, Domain, Plain, boot
 from hosts import Host, Hosts
-from program import DONE, Program
+from program import Program
 from scenario import EXCHANGES, INTERVAL_MS, program, went_on
 
 ROUNDS = 16

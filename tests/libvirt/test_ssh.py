@@ -9,10 +9,9 @@ import stat
 
 import openssh
 from colo import procs
-from colo.case import Context, case, check, check_equal
-from domains import Plain, boot
+from colo.case import Context, case
 from hosts import Host, Hosts
-from scenario import EXCHANGES, INTERVAL_MS, program, went_on
+from scenario import both_ways
 
 CONFIG = """\
 Port 22
@@ -60,17 +59,4 @@ def ssh_both_ways(context: Context) -> None:
     """Protect over ssh; the way back is found by itself."""
     hosts = Hosts(context).start()
     client = start_servers(context, hosts)
-    colo = program(context, hosts)
-    boot(hosts, Plain(), persistent=True)
-    load = context.client("kv,durable")
-    load.wait_progress(EXCHANGES)
-    colo.call("protect", "plain", "--to", uri_of(hosts.b, client),
-              "--interval", INTERVAL_MS, on=hosts.a)
-    for host in hosts.both:
-        said = colo.call("status", "plain", on=host).said
-        check("plain: Protected" in said, said)
-    colo.call("failover", "plain", "--planned", on=hosts.b)
-    went_on(context, load)
-    load.verify()
-    colo.call("unprotect", "plain", on=hosts.b)
-    check_equal(hosts.b.virsh("domstate", "plain"), "running", "the guest")
+    both_ways(context, hosts, uri_of(hosts.b, client))

@@ -6,10 +6,9 @@ import shutil
 from typing import List
 
 from colo import procs
-from colo.case import Context, case, check, check_equal
-from domains import Plain, boot
+from colo.case import Context, case
 from hosts import Host, Hosts
-from scenario import EXCHANGES, INTERVAL_MS, program, went_on
+from scenario import both_ways
 
 PKI = "/etc/libvirt/pki"        # on each host, and its own
 DAEMON = """
@@ -78,17 +77,4 @@ def tls_both_ways(context: Context) -> None:
     make_certificates(context, hosts)
     for host in hosts.both:
         listen(host)
-    colo = program(context, hosts)
-    boot(hosts, Plain(), persistent=True)
-    load = context.client("kv,durable")
-    load.wait_progress(EXCHANGES)
-    colo.call("protect", "plain", "--to", uri_of(hosts.b), "--interval",
-              INTERVAL_MS, on=hosts.a)
-    for host in hosts.both:
-        said = colo.call("status", "plain", on=host).said
-        check("plain: Protected" in said, said)
-    colo.call("failover", "plain", "--planned", on=hosts.b)
-    went_on(context, load)
-    load.verify()
-    colo.call("unprotect", "plain", on=hosts.b)
-    check_equal(hosts.b.virsh("domstate", "plain"), "running", "the guest")
+    both_ways(context, hosts, uri_of(hosts.b))
