@@ -57,6 +57,44 @@ static void note(Row *row, const ColoReport *r, int64_t now_ms)
     row->last_ms = now_ms;
 }
 
+/* What is to be told of one domain. */
+typedef struct Look {
+    ColoView *view;         /* NULL: see .problem */
+    GError *problem;
+    char *text;             /* of its verdict */
+    Row *row;
+    const ColoReport *report;   /* the primary's; NULL: none */
+} Look;
+
+static void look_clear(Look *look)
+{
+    g_clear_pointer(&look->view, colo_view_free);
+    g_clear_error(&look->problem);
+    g_clear_pointer(&look->text, g_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Look, look_clear)
+
+static Look look_at(Top *top, const char *name)
+{
+    Look look = { .row = row_of(top, name) };
+    const ColoSide *primary;
+
+    look.view = colo_view_new(top->options->from, top->options->to, name,
+                              LOOK_LIMIT_MS, &look.problem);
+    if (!look.view) {
+        return look;
+    }
+    look.text = colo_verdict_text(&look.view->verdict);
+    primary = look.view->verdict.primary;
+    look.report = primary ? primary->report : NULL;
+    if (look.report) {
+        note(look.row, look.report, colo_now_ms());
+    }
+    return look;
+}
+
+/* ------------------------------------------------------------- drawing */
+
 /* Frees @value. */
 static void draw_spark(int y, const char *name, const ColoSpark *spark,
                        char *value)
@@ -72,9 +110,8 @@ static double newest(const ColoSpark *spark)
     return spark->count ? spark->values[spark->count - 1] : 0;
 }
 
-static void draw_numbers(int y, const ColoView *view, Row *row)
+static void draw_numbers(int y, const ColoReport *r, const Row *row)
 {
-    const ColoReport *r = view->verdict.primary->report;
     g_autofree char *rate = colo_units_bytes(newest(&row->dirty));
     g_autofree char *longest = colo_units_us(r->longest_hold_us);
 
@@ -89,30 +126,23 @@ static void draw_numbers(int y, const ColoView *view, Row *row)
 
 static void draw_domain(Top *top, const char *name, int y)
 {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(ColoView) view = colo_view_new(top->options->from,
-                                             top->options->to, name,
-                                             LOOK_LIMIT_MS, &error);
-    g_autofree char *text = NULL;
-    Row *row = row_of(top, name);
+    g_auto(Look) look = look_at(top, name);
 
     attron(A_BOLD);
     mvprintw(y, 0, "%s", name);
     attroff(A_BOLD);
-    if (!view) {
-        mvprintw(y, 20, "%s", error->message);
+    if (!look.view) {
+        mvprintw(y, 20, "%s", look.problem->message);
         return;
     }
-    text = colo_verdict_text(&view->verdict);
-    attron(view->verdict.is_protected ? A_NORMAL : A_REVERSE);
-    mvprintw(y, 20, "%s", text);
+    attron(look.view->verdict.is_protected ? A_NORMAL : A_REVERSE);
+    mvprintw(y, 20, "%s", look.text);
     attroff(A_REVERSE);
-    if (view->verdict.primary && view->verdict.primary->report) {
-        note(row, view->verdict.primary->report, colo_now_ms());
-        draw_numbers(y + 1, view, row);
+    if (look.report) {
+        draw_numbers(y + 1, look.report, look.row);
     }
-    if (view->verdict.remedy) {
-        mvprintw(y + 5, 2, "%s", view->verdict.remedy);
+    if (look.view->verdict.remedy) {
+        mvprintw(y + 5, 2, "%s", look.view->verdict.remedy);
     }
 }
 
@@ -171,26 +201,19 @@ static void add_numbers(JsonObject *object, const ColoReport *r, Row *row)
 
 static JsonNode *domain_json(Top *top, const char *name)
 {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(ColoView) view = colo_view_new(top->options->from,
-                                             top->options->to, name,
-                                             LOOK_LIMIT_MS, &error);
-    g_autofree char *text = NULL;
-    Row *row = row_of(top, name);
+    g_auto(Look) look = look_at(top, name);
     JsonNode *node;
 
-    if (!view) {
-        return colo_json("s:domain", name, "s:problem", error->message, NULL);
+    if (!look.view) {
+        return colo_json("s:domain", name,
+                         "s:problem", look.problem->message, NULL);
     }
-    text = colo_verdict_text(&view->verdict);
     node = colo_json("s:domain", name,
-                     "b:protected", view->verdict.is_protected,
-                     "s:status", text, "s:remedy", view->verdict.remedy,
-                     NULL);
-    if (view->verdict.primary && view->verdict.primary->report) {
-        note(row, view->verdict.primary->report, colo_now_ms());
-        add_numbers(json_node_get_object(node),
-                    view->verdict.primary->report, row);
+                     "b:protected", look.view->verdict.is_protected,
+                     "s:status", look.text,
+                     "s:remedy", look.view->verdict.remedy, NULL);
+    if (look.report) {
+        add_numbers(json_node_get_object(node), look.report, look.row);
     }
     return node;
 }
