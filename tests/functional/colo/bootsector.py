@@ -7,6 +7,10 @@ itself.  Each of 112 pages holds the number of the round.
 A round compares every page with that number, then raises it; a page that was
 not applied, or applied from another cut, stops the guest with a `!` on the
 serial port.  Every 64 rounds it writes a letter, A to P in turn.
+
+Another one, the counter, counts in one page, and that only where the stepping
+of the CPU is not zero.  It asks for it each time (CPUID is not guest state):
+two sides can be told to write to different pages.
 """
 
 import os
@@ -21,9 +25,11 @@ STEP_PARAGRAPHS = 0x100
 SERIAL_PORT = 0x3F8
 LETTERS = "ABCDEFGHIJKLMNOP"
 
+Program = List[Tuple[str, str]]
+
 # One entry: a label ("name:"), a jump with a short displacement (opcode,
 # label), or bytes in hex.
-_PROGRAM: List[Tuple[str, str]] = [
+CHECKER: Program = [
     ("", "fa 31c0 8ed8 31c9"),              # cli; ds = 0; cx = 0: the round
     ("", "bb0010"),                         # mov bx, FIRST_SEGMENT
     ("clear:", ""),
@@ -49,13 +55,24 @@ _PROGRAM: List[Tuple[str, str]] = [
     ("eb", "halt"),
 ]
 
+COUNTER: Program = [
+    ("", "fa b80010 8ec0"),                 # cli; es = FIRST_SEGMENT
+    ("", "26c70600000000"),                 # the count = 0
+    ("", "b041 baf803 ee"),                 # out COM1, 'A'
+    ("ask:", ""),
+    ("", "66b801000000 0fa2 a80f"),         # cpuid 1; test al, the stepping
+    ("74", "ask"),
+    ("", "26ff060000"),                     # inc word es:[0]
+    ("eb", "ask"),
+]
 
-def assemble() -> bytes:
+
+def assemble(program: Program = CHECKER) -> bytes:
     """The firmware image: program, and the jump to it at the end."""
     code = bytearray()
     labels: Dict[str, int] = {}
     jumps: List[Tuple[int, str]] = []
-    for first, second in _PROGRAM:
+    for first, second in program:
         if first.endswith(":"):
             labels[first[:-1]] = len(code)
         elif first:
@@ -71,12 +88,12 @@ def assemble() -> bytes:
     return image.ljust(ROM_BYTES, b"\0")
 
 
-def options(directory: str) -> List[str]:
+def options(directory: str, program: Program = CHECKER) -> List[str]:
     """QEMU options that run it."""
     path = os.path.join(directory, "firmware.raw")
     if not os.path.exists(path):
         with open(path, "wb") as file:
-            file.write(assemble())
+            file.write(assemble(program))
     return ["-bios", path]
 
 
