@@ -15,8 +15,9 @@ from colo import vm
 
 UNPACKED = os.path.join(vm.TOP, "build", "openssh")
 SERVER = os.path.join(UNPACKED, "usr/sbin/sshd")
-# The second one is a library of it that few machines have.
-PACKAGES = ("openssh-server", "libwrap0")
+# Programs that it looks for where they would have been installed: the first
+# one from 9.8 on, the second one from 10.0 on.
+PARTS = (("SshdSessionPath", "sshd-session"), ("SshdAuthPath", "sshd-auth"))
 LOG = os.path.join(UNPACKED, "unpack.log")
 
 
@@ -29,12 +30,14 @@ def prepare() -> None:
     """See to it that command() has a server to start; what fails is in LOG."""
     if installed() or os.path.exists(SERVER):
         return
-    os.makedirs(UNPACKED, exist_ok=True)
+    os.makedirs(os.path.join(UNPACKED, "partial"), exist_ok=True)
     print("# Unpacking an ssh server ...", flush=True)
     with open(LOG, "wb") as log:
-        for package in PACKAGES:
-            subprocess.run(["apt-get", "download", package], cwd=UNPACKED,
-                           stdout=log, stderr=log, check=False)
+        # It, and of the libraries that it needs those which are not there.
+        subprocess.run(["apt-get", "install", "--download-only", "--yes",
+                        "--no-install-recommends", "-o",
+                        f"Dir::Cache::Archives={UNPACKED}", "openssh-server"],
+                       stdout=log, stderr=log, check=False)
         for path in glob.glob(os.path.join(UNPACKED, "*.deb")):
             subprocess.run(["dpkg-deb", "-x", path, UNPACKED], stdout=log,
                            stderr=log, check=False)
@@ -50,7 +53,8 @@ def command() -> List[str]:
     libraries = [path for pattern in ("lib", "usr/lib") for path in
                  glob.glob(os.path.join(UNPACKED, pattern, "*-linux-gnu*"))]
     words = ["env", "LD_LIBRARY_PATH=" + ":".join(libraries), SERVER]
-    session = os.path.join(UNPACKED, "usr/lib/openssh/sshd-session")
-    if os.path.exists(session):         # from 9.8 on
-        words += ["-o", f"SshdSessionPath={session}"]
+    for option, name in PARTS:
+        part = os.path.join(UNPACKED, "usr/lib/openssh", name)
+        if os.path.exists(part):
+            words += ["-o", f"{option}={part}"]
     return words
