@@ -110,10 +110,21 @@ void colo_net_before_load(void)
 
 void colo_net_end(bool survivor)
 {
+    bool taken_over = survivor && role == COLO_NET_SECONDARY;
+
     trace_colo_net_end(survivor);
     EACH_PART(end, survivor);
     role = COLO_NET_NONE;
     buffering = false;
+    if (taken_over) {
+        EACH_PART(alone);
+    }
+}
+
+void colo_net_early(NetClientState *netdev, const struct iovec *iov,
+                    int iovcnt)
+{
+    EACH_PART(early, netdev, iov, iovcnt);
 }
 
 void colo_net_next_epoch(void)

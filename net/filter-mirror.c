@@ -302,8 +302,11 @@ static ssize_t redirector_receive_iov(NetFilterState *nf,
 {
     MirrorState *s = MIRROR(nf);
 
-    if (!s->out) {
-        return is_shut(s, sender) ? iov_size(iov, iovcnt) : 0;
+    if (!s->out && is_shut(s, sender)) {
+        colo_net_early(sender, iov, iovcnt);
+        return iov_size(iov, iovcnt);
+    } else if (!s->out) {
+        return 0;
     }
     if (colo_net_role() == COLO_NET_NONE && !colo_link_is_open(s->out)) {
         return 0;

@@ -11,6 +11,12 @@
  * answers go there, over one connection with a colo-compare of the direct
  * form at its other end. Without it, redirectors do that part.
  *
+ * When the primary is lost no client has to wait for a timer of TCP: what the
+ * guest has said and nobody has acknowledged goes out again (colo/resend.h),
+ * and what clients sent to this side before it took over is given to the
+ * guest (colo/early.h). In front of redirectors such frames do not get here;
+ * those hand them over by colo_net_early().
+ *
  * What it knows is part of the state of the machine: a survivor that is
  * protected anew still translates its old connections, and its new secondary
  * must go on doing so. It travels with the device state, and only if there
@@ -30,9 +36,12 @@
 #include "qom/object.h"
 #include "qom/object_interfaces.h"
 #include "system/runstate.h"
+#include "colo/early.h"
 #include "colo/gate.h"
+#include "colo/resend.h"
 #include "colo/rewrite.h"
 #include "net/colo-link.h"
+#include "trace.h"
 
 #define TYPE_FILTER_REWRITER "filter-rewriter"
 OBJECT_DECLARE_SIMPLE_TYPE(RewriterState, FILTER_REWRITER)
@@ -49,6 +58,9 @@ struct RewriterState {
     ColoLink *link;
     ColoGate gate;
     ColoRewrite *rewrite;
+    ColoResend *resend;
+    ColoEarly *early;
+    uint64_t resent_frames, early_frames;
     ColoNetPart part;
     QEMUBH *register_bh;
     bool registered;
@@ -67,25 +79,59 @@ static int64_t now_us(void)
 
 /* ------------------------------------------------------- translation */
 
-/* A copy of @iov, translated; NULL if there is nothing to change. */
-static ColoNetFrame *translated(RewriterState *s, bool egress,
-                                const struct iovec *iov, int iovcnt)
+static bool in_lockstep(void)
+{
+    return colo_net_role() == COLO_NET_SECONDARY;
+}
+
+static ColoNetFrame *copy_iov(RewriterState *s, const struct iovec *iov,
+                              int iovcnt)
 {
     size_t size = iov_size(iov, iovcnt);
     uint32_t vnet_bytes = s->parent_obj.netdev->vnet_hdr_len;
     ColoNetFrame *f;
 
-    if (!s->busy || size <= vnet_bytes || size > COLO_PACKET_MAX_BYTES) {
+    if (size <= vnet_bytes || size > COLO_PACKET_MAX_BYTES) {
         return NULL;
     }
     f = colo_net_frame_new(vnet_bytes, size - vnet_bytes);
     iov_to_buf(iov, iovcnt, 0, f->data, size);
-    if (egress ? colo_rewrite_egress(s->rewrite, f, now_us())
-               : colo_rewrite_ingress(s->rewrite, f, now_us())) {
-        return f;
+    return f;
+}
+
+/* The guest says @f; @p becomes its view. True if it is changed. */
+static bool translate_egress(RewriterState *s, ColoNetFrame *f, ColoPacket *p)
+{
+    bool changed;
+
+    colo_packet_parse_frame(f, p);
+    changed = colo_rewrite_egress(s->rewrite, f, p, now_us());
+    if (!in_lockstep() &&
+        colo_resend_settle(s->resend, colo_net_frame_eth(f), p)) {
+        changed = true;
     }
-    colo_net_frame_free(f);
-    return NULL;
+    return changed;
+}
+
+/* The guest gets @f. */
+static bool translate_ingress(RewriterState *s, ColoNetFrame *f)
+{
+    ColoPacket p;
+
+    colo_packet_parse_frame(f, &p);
+    colo_resend_ingress(s->resend, colo_net_frame_eth(f), &p);
+    return colo_rewrite_ingress(s->rewrite, f, &p, now_us());
+}
+
+/* The guest's, after it went its way. */
+static void keep(RewriterState *s, ColoNetFrame *f, const ColoPacket *p)
+{
+    if (in_lockstep()) {
+        colo_early_learn(s->early, colo_net_frame_eth(f), f->size);
+        colo_resend_egress(s->resend, f, p, now_us());
+    } else {
+        colo_net_frame_free(f);
+    }
 }
 
 static void pass_on(RewriterState *s, NetClientState *sender,
@@ -103,10 +149,14 @@ static void tick(void *opaque)
 {
     RewriterState *s = opaque;
     ColoRewriteStats stats;
+    ColoResendStats resend;
 
     colo_rewrite_tick(s->rewrite, now_us());
+    colo_resend_tick(s->resend, now_us());
+    colo_early_tick(s->early, now_us());
     colo_rewrite_get_stats(s->rewrite, &stats);
-    s->busy = stats.flows > 0 || colo_net_role() == COLO_NET_SECONDARY;
+    colo_resend_get_stats(s->resend, &resend);
+    s->busy = stats.flows > 0 || resend.flows > 0 || in_lockstep();
     if (s->busy) {
         timer_mod(s->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                             TICK_MS);
@@ -117,7 +167,7 @@ static void tick(void *opaque)
 
 static void mark(RewriterState *s)
 {
-    if (s->link && colo_net_role() == COLO_NET_SECONDARY) {
+    if (s->link && in_lockstep()) {
         colo_link_put_epoch(s->link, colo_net_epoch());
         colo_link_flush(s->link);
     }
@@ -131,7 +181,7 @@ static void deliver(RewriterState *s)
         ColoNetFrame *next = f->next;
 
         if (f->vnet_bytes == s->parent_obj.netdev->vnet_hdr_len) {
-            colo_rewrite_ingress(s->rewrite, f, now_us());
+            translate_ingress(s, f);
             pass_on(s, s->parent_obj.netdev, f);
         } else if (!s->warned && !runstate_check(RUN_STATE_INMIGRATE)) {
             s->warned = true;
@@ -151,7 +201,7 @@ static void link_item(void *opaque, ColoFramerItem *item)
 {
     RewriterState *s = opaque;
 
-    if (item->frame && colo_net_role() == COLO_NET_SECONDARY) {
+    if (item->frame && in_lockstep()) {
         colo_gate_frame(&s->gate, item->frame);
     } else if (item->frame) {
         colo_net_frame_free(item->frame);
@@ -185,10 +235,11 @@ static void part_begin(ColoNetPart *part)
 {
     RewriterState *s = container_of(part, RewriterState, part);
 
-    if (colo_net_role() != COLO_NET_SECONDARY) {
+    if (!in_lockstep()) {
         return;
     }
     colo_rewrite_set_learning(s->rewrite, true);
+    colo_resend_reset(s->resend);
     colo_gate_close(&s->gate);
     tick(s);
 }
@@ -198,6 +249,7 @@ static void part_enter(ColoNetPart *part, uint64_t epoch)
     RewriterState *s = container_of(part, RewriterState, part);
 
     mark(s);
+    colo_resend_reset(s->resend);
     if (s->link) {
         qemu_purge_queued_packets(s->parent_obj.netdev);
         colo_gate_enter(&s->gate, epoch);
@@ -216,7 +268,7 @@ static void part_end(ColoNetPart *part, bool survivor)
 {
     RewriterState *s = container_of(part, RewriterState, part);
 
-    if (colo_net_role() != COLO_NET_SECONDARY) {
+    if (!in_lockstep()) {
         return;
     }
     colo_rewrite_survive(s->rewrite);
@@ -224,6 +276,72 @@ static void part_end(ColoNetPart *part, bool survivor)
     if (s->link && survivor) {
         deliver(s);
     }
+    if (!survivor) {
+        colo_resend_reset(s->resend);
+    }
+}
+
+/* Something came to this side's own network. */
+static void part_early(ColoNetPart *part, NetClientState *netdev,
+                       const struct iovec *iov, int iovcnt)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+    uint8_t to[COLO_MAC_BYTES];
+    size_t size;
+    ColoNetFrame *f;
+
+    if (!in_lockstep() || netdev != s->parent_obj.netdev) {
+        return;
+    }
+    size = iov_to_buf(iov, iovcnt, netdev->vnet_hdr_len, to, sizeof(to));
+    if (!colo_early_wants(s->early, to, size)) {
+        return;
+    }
+    f = copy_iov(s, iov, iovcnt);
+    if (f) {
+        colo_early_add(s->early, f, now_us());
+    }
+}
+
+static void give_early(RewriterState *s)
+{
+    ColoNetFrame *f = colo_early_take(s->early, now_us()), *next;
+    ColoPacket p;
+
+    for (; f; f = next) {
+        next = f->next;
+        colo_packet_parse_frame(f, &p);
+        if (colo_resend_is_news(s->resend, &p)) {
+            translate_ingress(s, f);
+            pass_on(s, s->parent_obj.netdev, f);
+            s->early_frames++;
+        }
+        colo_net_frame_free(f);
+    }
+}
+
+static void send_again(RewriterState *s)
+{
+    ColoNetFrame *f = colo_resend_take(s->resend, now_us()), *next;
+
+    for (; f; f = next) {
+        next = f->next;
+        pass_on(s, s->parent_obj.netdev->peer, f);
+        s->resent_frames++;
+        colo_net_frame_free(f);
+    }
+}
+
+/* What came early may say what need not be sent again. */
+static void part_alone(ColoNetPart *part)
+{
+    RewriterState *s = container_of(part, RewriterState, part);
+    uint64_t early = s->early_frames, resent = s->resent_frames;
+
+    give_early(s);
+    send_again(s);
+    trace_colo_rewriter_alone(s->part.name, s->resent_frames - resent,
+                              s->early_frames - early);
 }
 
 static ColoNicInfo *part_info(ColoNetPart *part)
@@ -231,8 +349,10 @@ static ColoNicInfo *part_info(ColoNetPart *part)
     RewriterState *s = container_of(part, RewriterState, part);
     ColoNicInfo *info = g_new0(ColoNicInfo, 1);
     ColoRewriteStats stats;
+    ColoResendStats resend;
 
     colo_rewrite_get_stats(s->rewrite, &stats);
+    colo_resend_get_stats(s->resend, &resend);
     info->id = g_strdup(s->part.name);
     info->netdev = g_strdup(s->parent_obj.netdev_id);
     info->rewriter = g_new0(ColoRewriterInfo, 1);
@@ -240,6 +360,12 @@ static ColoNicInfo *part_info(ColoNetPart *part)
     info->rewriter->learned = stats.learned_flows;
     info->rewriter->refused = stats.refused_flows;
     info->rewriter->rewritten_frames = stats.rewritten_frames;
+    info->rewriter->kept_frames = resend.kept_frames;
+    info->rewriter->kept_bytes = resend.kept_bytes;
+    info->rewriter->unkept_frames = resend.dropped_frames;
+    info->rewriter->resent_frames = s->resent_frames;
+    info->rewriter->early_frames = s->early_frames;
+    info->rewriter->settling = in_lockstep() ? 0 : resend.flows;
     return info;
 }
 
@@ -248,6 +374,8 @@ static const ColoNetPartOps part_ops = {
     .enter = part_enter,
     .before_load = part_before_load,
     .end = part_end,
+    .early = part_early,
+    .alone = part_alone,
     .info = part_info,
 };
 
@@ -258,9 +386,61 @@ static void answer(RewriterState *s, const struct iovec *iov, int iovcnt)
     ColoLinkResult r = colo_link_send_iov(s->link, iov, iovcnt,
                                           s->parent_obj.netdev->vnet_hdr_len);
 
-    if (colo_net_role() == COLO_NET_SECONDARY) {
+    if (in_lockstep()) {
         colo_link_note_gap(s->link, r, colo_net_epoch());
     }
+}
+
+static bool is_standby(RewriterState *s)
+{
+    return s->link && (in_lockstep() || runstate_check(RUN_STATE_INMIGRATE));
+}
+
+static ssize_t from_client(RewriterState *s, NetClientState *sender,
+                           const struct iovec *iov, int iovcnt)
+{
+    ColoNetFrame *f;
+
+    if (is_standby(s)) {
+        part_early(&s->part, sender, iov, iovcnt);
+        return iov_size(iov, iovcnt);
+    }
+    f = s->busy ? copy_iov(s, iov, iovcnt) : NULL;
+    if (f && translate_ingress(s, f)) {
+        pass_on(s, sender, f);
+        colo_net_frame_free(f);
+        return iov_size(iov, iovcnt);
+    }
+    colo_net_frame_free(f);
+    return 0;
+}
+
+static ssize_t from_guest(RewriterState *s, NetClientState *sender,
+                          const struct iovec *iov, int iovcnt)
+{
+    ColoNetFrame *f = s->busy ? copy_iov(s, iov, iovcnt) : NULL;
+    bool standby = is_standby(s);
+    bool changed = false;
+    ColoPacket p;
+
+    if (f) {
+        changed = translate_egress(s, f, &p);
+    }
+    if (standby && changed) {
+        struct iovec one = {
+            .iov_base = f->data, .iov_len = f->vnet_bytes + f->size,
+        };
+
+        answer(s, &one, 1);
+    } else if (standby) {
+        answer(s, iov, iovcnt);
+    } else if (changed) {
+        pass_on(s, sender, f);
+    }
+    if (f) {
+        keep(s, f, &p);
+    }
+    return standby || changed ? iov_size(iov, iovcnt) : 0;
 }
 
 static ssize_t receive_iov(NetFilterState *nf, NetClientState *sender,
@@ -268,32 +448,9 @@ static ssize_t receive_iov(NetFilterState *nf, NetClientState *sender,
                            int iovcnt, NetPacketSent *sent_cb)
 {
     RewriterState *s = FILTER_REWRITER(nf);
-    bool egress = sender != nf->netdev;
-    bool standby = s->link && (colo_net_role() == COLO_NET_SECONDARY ||
-                               runstate_check(RUN_STATE_INMIGRATE));
-    ColoNetFrame *f;
 
-    if (standby && !egress) {
-        return iov_size(iov, iovcnt);
-    }
-    f = translated(s, egress, iov, iovcnt);
-    if (!f) {
-        if (standby) {
-            answer(s, iov, iovcnt);
-        }
-        return standby ? iov_size(iov, iovcnt) : 0;
-    }
-    if (standby) {
-        struct iovec one = {
-            .iov_base = f->data, .iov_len = f->vnet_bytes + f->size,
-        };
-
-        answer(s, &one, 1);
-    } else {
-        pass_on(s, sender, f);
-    }
-    colo_net_frame_free(f);
-    return iov_size(iov, iovcnt);
+    return sender == nf->netdev ? from_client(s, sender, iov, iovcnt)
+                                : from_guest(s, sender, iov, iovcnt);
 }
 
 /* ------------------------------------------------------------- state */
@@ -521,6 +678,8 @@ static void rewriter_init(Object *obj)
 
     colo_gate_init(&s->gate);
     s->rewrite = colo_rewrite_new(FLOWS_MAX, LINGER_MS * 1000ll);
+    s->resend = colo_resend_new(NULL);
+    s->early = colo_early_new();
     s->timer = timer_new_ms(QEMU_CLOCK_REALTIME, tick, s);
 }
 
@@ -532,6 +691,8 @@ static void rewriter_finalize(Object *obj)
     timer_free(s->timer);
     colo_gate_destroy(&s->gate);
     colo_rewrite_free(s->rewrite);
+    colo_resend_free(s->resend);
+    colo_early_free(s->early);
     g_free(s->primary);
 }
 

@@ -63,9 +63,11 @@ typedef struct ColoRewriteFlow {
 
 ColoRewrite *colo_rewrite_new(uint32_t flows_max, int64_t linger_us);
 void colo_rewrite_free(ColoRewrite *r);
-/* Change a frame in place (vnet header understood). True if it changed. */
-bool colo_rewrite_egress(ColoRewrite *r, ColoNetFrame *f, int64_t now_us);
-bool colo_rewrite_ingress(ColoRewrite *r, ColoNetFrame *f, int64_t now_us);
+/* Change a frame, and @p which is its view, in place. True if it changed. */
+bool colo_rewrite_egress(ColoRewrite *r, ColoNetFrame *f, ColoPacket *p,
+                         int64_t now_us);
+bool colo_rewrite_ingress(ColoRewrite *r, ColoNetFrame *f, ColoPacket *p,
+                          int64_t now_us);
 /* Learn new flows (a secondary in lockstep) or not (anything else). */
 void colo_rewrite_set_learning(ColoRewrite *r, bool on);
 /* A checkpoint: forget everything. */

@@ -16,6 +16,7 @@
 #define NET_COLO_H
 
 #include "qemu/queue.h"
+#include "qemu/typedefs.h"
 #include "qapi/qapi-types-colo-net.h"
 #include "colo/clean-up.h"
 
@@ -42,6 +43,11 @@ typedef struct ColoNetPartOps {
     void (*before_load)(ColoNetPart *part);
     /* @survivor: this side goes on with its guest; else it is over. */
     void (*end)(ColoNetPart *part, bool survivor);
+    /* S: every part has ended, and this side goes on. */
+    void (*alone)(ColoNetPart *part);
+    /* S: this came from clients by @netdev and is not for the guest yet. */
+    void (*early)(ColoNetPart *part, NetClientState *netdev,
+                  const struct iovec *iov, int iovcnt);
     /* Add what query-colo shows; NULL: nothing of its own. */
     ColoNicInfo *(*info)(ColoNetPart *part);
     /* Set or clear one pass-through rule; see colo-pass.c. */
@@ -68,6 +74,10 @@ ColoNetRole colo_net_role(void);
 uint64_t colo_net_epoch(void);
 /* True while the primary leaves output to checkpoints (hybrid mode). */
 bool colo_net_buffering(void);
+
+/* For a part that drops what clients send to the secondary itself. */
+void colo_net_early(NetClientState *netdev, const struct iovec *iov,
+                    int iovcnt);
 
 /* ---------------------------------------------- driven by the session */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <glib.h>
 #include "colo/rewrite.h"
+#include "tcp-key.h"
 
 /* What each means: rewrite.c. */
 typedef enum FlowState {
@@ -14,18 +15,8 @@ typedef enum FlowState {
     FLOW_LEARNED,
 } FlowState;
 
-/* Compared as bytes: no padding, unused parts are 0. */
-typedef struct FlowKey {
-    uint8_t family, tag_count;
-    uint16_t tags[2];
-    uint16_t guest_port, client_port;
-    uint8_t guest[16], client[16];
-} FlowKey;
-
-G_STATIC_ASSERT(sizeof(FlowKey) == 42);
-
 typedef struct Flow {
-    FlowKey key;
+    ColoTcpKey key;
     uint8_t state;             /* FlowState */
     bool isn_known;            /* not if imported */
     bool has_timestamp;        /* the guest's SYN had one */
@@ -42,7 +33,7 @@ typedef struct Flow {
 } Flow;
 
 struct ColoRewrite {
-    GHashTable *flows;         /* FlowKey in Flow -> Flow */
+    GHashTable *flows;         /* by .key of Flow */
     GQueue passing;            /* half-open and ended, oldest first */
     uint32_t flows_max;
     int64_t linger_us;
@@ -55,11 +46,10 @@ static inline bool flow_has_difference(const Flow *flow)
     return flow->seq_delta != 0 || flow->ts_delta != 0;
 }
 
-FlowKey colo_rewrite_key(const ColoPacket *p, bool egress);
 /* NULL: there is none. */
-Flow *colo_rewrite_find(const ColoRewrite *r, const FlowKey *key);
+Flow *colo_rewrite_find(const ColoRewrite *r, const ColoTcpKey *key);
 /* NULL: no room, and nothing that could make some. */
-Flow *colo_rewrite_add(ColoRewrite *r, const FlowKey *key);
+Flow *colo_rewrite_add(ColoRewrite *r, const ColoTcpKey *key);
 void colo_rewrite_drop(ColoRewrite *r, Flow *flow);
 /* After each frame: the flow's place in the list, or that it has none. */
 void colo_rewrite_touch(ColoRewrite *r, Flow *flow, int64_t now_us);

@@ -8,28 +8,17 @@
  * nothing is ever searched. Live flows are on no list and are never forgotten
  * but by reset() and import().
  */
-#include <xxhash.h>
 #include "rewrite-int.h"
 
 enum { VLAN_ID_MAX = 4095 };
 
 /* ------------------------------------------------------------- the table */
 
-static guint key_hash(gconstpointer key)
-{
-    return XXH3_64bits(key, sizeof(FlowKey));
-}
-
-static gboolean key_equal(gconstpointer a, gconstpointer b)
-{
-    return memcmp(a, b, sizeof(FlowKey)) == 0;
-}
-
 ColoRewrite *colo_rewrite_new(uint32_t flows_max, int64_t linger_us)
 {
     ColoRewrite *r = g_new0(ColoRewrite, 1);
 
-    r->flows = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
+    r->flows = colo_tcp_key_table(g_free);
     g_queue_init(&r->passing);
     r->flows_max = flows_max;
     r->linger_us = linger_us;
@@ -42,21 +31,6 @@ void colo_rewrite_free(ColoRewrite *r)
         g_hash_table_destroy(r->flows);
         g_free(r);
     }
-}
-
-FlowKey colo_rewrite_key(const ColoPacket *p, bool egress)
-{
-    FlowKey key = {
-        .family = p->family,
-        .tag_count = p->tag_count,
-        .guest_port = egress ? p->src_port : p->dst_port,
-        .client_port = egress ? p->dst_port : p->src_port,
-    };
-
-    memcpy(key.tags, p->tags, p->tag_count * sizeof(key.tags[0]));
-    memcpy(key.guest, egress ? p->src : p->dst, sizeof(key.guest));
-    memcpy(key.client, egress ? p->dst : p->src, sizeof(key.client));
-    return key;
 }
 
 static bool has_ended(const Flow *flow)
@@ -89,12 +63,12 @@ void colo_rewrite_touch(ColoRewrite *r, Flow *flow, int64_t now_us)
     }
 }
 
-Flow *colo_rewrite_find(const ColoRewrite *r, const FlowKey *key)
+Flow *colo_rewrite_find(const ColoRewrite *r, const ColoTcpKey *key)
 {
     return g_hash_table_lookup(r->flows, key);
 }
 
-Flow *colo_rewrite_add(ColoRewrite *r, const FlowKey *key)
+Flow *colo_rewrite_add(ColoRewrite *r, const ColoTcpKey *key)
 {
     Flow *flow;
 
@@ -260,7 +234,7 @@ bool colo_rewrite_import(ColoRewrite *r, const ColoRewriteFlow *in,
     if (count > r->flows_max) {
         return false;
     }
-    flows = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
+    flows = colo_tcp_key_table(g_free);
     for (i = 0; i < count; i++) {
         Flow *flow = import_one(&in[i]);
 

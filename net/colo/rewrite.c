@@ -7,7 +7,9 @@
  *   SYN_SENT   the guest opens; the client's SYN-ACK or its refusal tells the
  *              difference. A bare ACK does not: a peer that still has an old
  *              connection answers with one (RFC 9293 3.10.7), and the guest
- *              has to see it as it is
+ *              has to see it as it is. For a survivor it does: that old
+ *              connection is most likely what the primary's SYN has opened,
+ *              and the guest would break it
  *   ANSWERED   the guest has sent SYN-ACK; any segment of the client which
  *              fits behind that SYN-ACK tells the difference
  *   LEARNED    .seq_delta and .ts_delta are known, everything is translated,
@@ -54,7 +56,7 @@ static void begin_handshake(Flow *flow, const uint8_t *eth,
 }
 
 /* The guest's SYN, with or without ACK. NULL: nothing to do with it. */
-static Flow *guest_syn(ColoRewrite *r, Flow *flow, const FlowKey *key,
+static Flow *guest_syn(ColoRewrite *r, Flow *flow, const ColoTcpKey *key,
                        const uint8_t *eth, const ColoPacket *p)
 {
     if (flow && !(flow->isn_known && flow->isn == p->tcp_seq)) {
@@ -81,7 +83,8 @@ static Flow *guest_syn(ColoRewrite *r, Flow *flow, const FlowKey *key,
 }
 
 /* Can this segment of the client be an answer to the guest's SYN? */
-static bool answers(const Flow *flow, const ColoPacket *p)
+static bool answers(const ColoRewrite *r, const Flow *flow,
+                    const ColoPacket *p)
 {
     uint32_t seq = p->tcp_seq + (is_syn(p) ? 1 : 0);
 
@@ -89,7 +92,7 @@ static bool answers(const Flow *flow, const ColoPacket *p)
         return false;
     }
     if (flow->state == FLOW_SYN_SENT) {
-        return p->tcp_flags & (COLO_TCP_SYN | COLO_TCP_RST);
+        return !r->learning || p->tcp_flags & (COLO_TCP_SYN | COLO_TCP_RST);
     }
     return seq - flow->client_next <= FIRST_WINDOW_BYTES;
 }
@@ -165,62 +168,60 @@ static bool change_ingress(const Flow *flow, uint8_t *eth, ColoPacket *p)
     return changed;
 }
 
-bool colo_rewrite_egress(ColoRewrite *r, ColoNetFrame *f, int64_t now_us)
+bool colo_rewrite_egress(ColoRewrite *r, ColoNetFrame *f, ColoPacket *p,
+                         int64_t now_us)
 {
     uint8_t *eth = colo_net_frame_eth(f);
-    ColoPacket p;
-    FlowKey key;
+    ColoTcpKey key;
     Flow *flow;
     bool changed;
 
-    colo_packet_parse_frame(f, &p);
-    if (p.kind != COLO_PACKET_TCP) {
+    if (p->kind != COLO_PACKET_TCP) {
         return false;
     }
     r->stats.egress_frames++;
-    key = colo_rewrite_key(&p, true);
+    key = colo_tcp_key(p, true);
     flow = colo_rewrite_find(r, &key);
-    if (is_syn(&p)) {
-        flow = guest_syn(r, flow, &key, eth, &p);
+    if (is_syn(p)) {
+        flow = guest_syn(r, flow, &key, eth, p);
     }
     if (!flow) {
         return false;
     }
-    note_end(flow, &p, true);
+    note_end(flow, p, true);
     colo_rewrite_touch(r, flow, now_us);
-    changed = flow->state == FLOW_LEARNED && change_egress(flow, eth, &p);
+    changed = flow->state == FLOW_LEARNED && change_egress(flow, eth, p);
     r->stats.rewritten_frames += changed;
     return changed;
 }
 
-bool colo_rewrite_ingress(ColoRewrite *r, ColoNetFrame *f, int64_t now_us)
+bool colo_rewrite_ingress(ColoRewrite *r, ColoNetFrame *f, ColoPacket *p,
+                          int64_t now_us)
 {
     uint8_t *eth = colo_net_frame_eth(f);
-    ColoPacket p;
-    FlowKey key;
+    ColoTcpKey key;
     Flow *flow;
     bool changed;
 
-    colo_packet_parse_frame(f, &p);
-    if (p.kind != COLO_PACKET_TCP) {
+    if (p->kind != COLO_PACKET_TCP) {
         return false;
     }
     r->stats.ingress_frames++;
-    key = colo_rewrite_key(&p, false);
+    key = colo_tcp_key(p, false);
     flow = colo_rewrite_find(r, &key);
     if (!flow) {
         return false;
     }
-    if (flow->state != FLOW_LEARNED && answers(flow, &p)) {
-        learn(r, flow, eth, &p);
+    if (flow->state != FLOW_LEARNED && answers(r, flow, p)) {
+        learn(r, flow, eth, p);
         if (!r->learning && !flow_has_difference(flow)) {
             colo_rewrite_drop(r, flow);
             return false;
         }
     }
-    note_end(flow, &p, false);
+    note_end(flow, p, false);
     colo_rewrite_touch(r, flow, now_us);
-    changed = flow->state == FLOW_LEARNED && change_ingress(flow, eth, &p);
+    changed = flow->state == FLOW_LEARNED && change_ingress(flow, eth, p);
     r->stats.rewritten_frames += changed;
     return changed;
 }

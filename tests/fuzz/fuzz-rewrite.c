@@ -11,8 +11,14 @@
  * a translation may touch, and its checksum is as right or wrong as before.
  * What the guest said and the client repeats (acknowledgement, timestamp,
  * SACK) comes back in the guest's own numbers.
+ *
+ * All of it is also heard by what a survivor sends again (colo/resend.h), whose
+ * bounds have to hold, and from which only segments come that were kept, as
+ * right as they were.
  */
 #include "../net/frames.h"
+#include "colo/early.h"
+#include "colo/resend.h"
 #include "colo/rewrite.h"
 #include "fuzz.h"
 
@@ -27,9 +33,15 @@ typedef struct Fuzz {
     const uint8_t *in;
     size_t left;
     ColoRewrite *r;
+    ColoResend *resend;
+    ColoEarly *early;
     int64_t now_us;
     bool learning;
 } Fuzz;
+
+static const ColoResendLimits resend_limits = {
+    .bytes_max = 3000, .flow_bytes_max = 1500, .flows_max = 4,
+};
 
 /* --------------------------------------------------------------- oracles */
 
@@ -76,14 +88,17 @@ static bool pass(Fuzz *z, ColoNetFrame *f, bool egress, ColoPacket *was,
     size_t size = f->vnet_bytes + f->size;
     g_autofree uint8_t *before = g_malloc(size + 1);
     uint8_t *eth = colo_net_frame_eth(f);
+    ColoPacket told;
     bool changed;
 
     memcpy(before, f->data, size);
     colo_packet_parse_frame(f, was);
-    changed = egress ? colo_rewrite_egress(z->r, f, z->now_us)
-                     : colo_rewrite_ingress(z->r, f, z->now_us);
+    told = *was;
+    changed = egress ? colo_rewrite_egress(z->r, f, &told, z->now_us)
+                     : colo_rewrite_ingress(z->r, f, &told, z->now_us);
     g_assert(changed == (memcmp(before, f->data, size) != 0));
     colo_packet_parse_frame(f, is);
+    g_assert(is->tcp_seq == told.tcp_seq && is->tcp_ack == told.tcp_ack);
     g_assert(is->kind == was->kind);
     if (changed) {
         g_assert(was->kind == COLO_PACKET_TCP);
@@ -93,6 +108,77 @@ static bool pass(Fuzz *z, ColoNetFrame *f, bool egress, ColoPacket *was,
                  tcp_sum(before + f->vnet_bytes, was));
     }
     return changed;
+}
+
+static ColoNetFrame *copy_frame(const ColoNetFrame *f)
+{
+    return colo_net_frame_copy(f->data, f->vnet_bytes + f->size,
+                               f->vnet_bytes);
+}
+
+static void check_resend(const Fuzz *z)
+{
+    ColoResendStats stats;
+
+    colo_resend_get_stats(z->resend, &stats);
+    g_assert(stats.kept_bytes <= resend_limits.bytes_max);
+    g_assert(stats.flows <= resend_limits.flows_max);
+    g_assert((stats.kept_frames == 0) == (stats.kept_bytes == 0));
+    g_assert(colo_early_bytes(z->early) <= COLO_EARLY_BYTES_MAX);
+}
+
+/* .flags: a second opinion found it well made. */
+static void hear(Fuzz *z, ColoNetFrame *f, bool egress)
+{
+    ColoNetFrame *copy = copy_frame(f);
+    ColoPacket p;
+    NetView v;
+
+    copy->flags = net_read(copy, &v) == NULL;
+    colo_packet_parse_frame(copy, &p);
+    if (egress) {
+        colo_resend_egress(z->resend, copy, &p, z->now_us);
+    } else {
+        colo_resend_ingress(z->resend, colo_net_frame_eth(copy), &p);
+        colo_early_add(z->early, copy, z->now_us);
+    }
+    check_resend(z);
+}
+
+static void check_taken(ColoNetFrame *f)
+{
+    ColoPacket p;
+    NetView v;
+
+    for (; f; f = f->next) {
+        colo_packet_parse_frame(f, &p);
+        g_assert(p.kind == COLO_PACKET_TCP);
+        g_assert(!f->flags || net_read(f, &v) == NULL);
+    }
+}
+
+static void take_over(Fuzz *z)
+{
+    ColoNetFrame *f = colo_early_take(z->early, z->now_us), *at;
+    ColoPacket p;
+
+    check_taken(f);
+    for (at = f; at; at = at->next) {
+        colo_packet_parse_frame(at, &p);
+        if (colo_resend_is_news(z->resend, &p)) {
+            colo_resend_ingress(z->resend, colo_net_frame_eth(at), &p);
+        }
+    }
+    colo_net_frame_free_list(f);
+    f = colo_resend_take(z->resend, z->now_us);
+    check_taken(f);
+    for (at = f; at; at = at->next) {
+        colo_packet_parse_frame(at, &p);
+        colo_resend_settle(z->resend, colo_net_frame_eth(at), &p);
+        g_assert(!at->flags || net_read(at, &(NetView) { 0 }) == NULL);
+    }
+    colo_net_frame_free_list(f);
+    check_resend(z);
 }
 
 static void swap_bytes(uint8_t *a, uint8_t *b, size_t size)
@@ -158,7 +244,13 @@ static void pass_and_answer(Fuzz *z, ColoNetFrame *f, bool egress, bool made)
     if (was.has_timestamp) {
         tsval = colo_packet_timestamp(colo_net_frame_eth(f), &was, 0);
     }
+    if (!egress) {
+        hear(z, f, false);
+    }
     changed = pass(z, f, egress, &was, &is);
+    if (egress) {
+        hear(z, f, true);
+    }
     g_assert(!made || net_read(f, &v) == NULL);
     /* a refusal with number 0 is not of the flow's numbers */
     if (changed && egress && was.tcp_seq != 0) {
@@ -321,6 +413,17 @@ static void step_control(Fuzz *z, uint8_t op)
     case 6:
         import_any(z);
         break;
+    case 7:
+        take_over(z);
+        break;
+    case 8:
+        colo_resend_reset(z->resend);
+        break;
+    case 9:
+        z->now_us += COLO_RESEND_FLOW_MAX_US;
+        colo_resend_tick(z->resend, z->now_us);
+        colo_early_tick(z->early, z->now_us);
+        break;
     default:
         z->now_us += op;
         colo_rewrite_tick(z->r, z->now_us);
@@ -360,6 +463,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
     Fuzz z = {
         .in = in, .left = size, .learning = true,
         .r = colo_rewrite_new(FLOWS_MAX, LINGER_US),
+        .resend = colo_resend_new(&resend_limits),
+        .early = colo_early_new(),
     };
     ColoRewriteStats stats;
 
@@ -372,5 +477,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
                  stats.egress_frames + stats.ingress_frames);
     }
     colo_rewrite_free(z.r);
+    colo_resend_free(z.resend);
+    colo_early_free(z.early);
     return 0;
 }

@@ -201,6 +201,7 @@ static void retransmit(MiniTcp *t, GQueue *out, int64_t now_us)
     if (t->una == t->most || now_us < t->rto_at_us) {
         return;
     }
+    t->timeouts++;
     if (t->state == MINI_SYN_SENT || t->state == MINI_SYN_RECEIVED) {
         send_syn(t, out, now_us);
     } else if (t->state == MINI_OPEN) {

@@ -46,6 +46,7 @@ typedef struct MiniTcp {
     bool must_ack;
     unsigned owed;              /* segments not acknowledged yet */
     int64_t rto_at_us, ack_at_us;
+    unsigned timeouts;          /* how often the first of these has passed */
     /* habits, which a checkpoint copies, too */
     uint16_t mss, delay_ack;    /* acknowledge every so many segments */
     uint16_t vnet_bytes;

@@ -17,11 +17,18 @@
  * the place where the primary dies; all places are tried. In the end every
  * connection has to have carried the right bytes both ways and to be closed in
  * good order, and nobody may have seen a number that is not acceptable.
+ *
+ * The secondary takes over some moves after the death; until then its guest's
+ * segments reach nobody, and what the client sends comes to its own network.
+ * From then on, where nothing gets lost and no checkpoint was under way, no
+ * timer of TCP may pass at either end: all that is needed has been sent again.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "colo/compare.h"
+#include "colo/early.h"
+#include "colo/resend.h"
 #include "colo/rewrite.h"
 #include "minitcp.h"
 
@@ -59,9 +66,12 @@ typedef struct World {
     bool trace;
     ColoCompare *compare;
     ColoRewrite *rewrite;
+    ColoResend *resend;
+    ColoEarly *early;
     Guest p, s, snapshot, client;
-    bool p_dead, loading, in_epoch_1;
-    unsigned load_delay, release_delay;     /* moves */
+    bool p_dead, alone, loading, in_epoch_1, released;
+    bool prompt;                /* no timer of TCP may pass any more */
+    unsigned load_delay, release_delay, alone_delay;     /* moves */
     GQueue to_guest, mirror, egress, to_client;
     const char *problem;
 } World;
@@ -168,6 +178,8 @@ static void init_world(World *w, const Setting *set, uint64_t seed)
     colo_compare_set_mode(w->compare, COLO_COMPARE_MATCH, w->now_us);
     w->rewrite = colo_rewrite_new(1000, 60000000);
     colo_rewrite_set_learning(w->rewrite, true);
+    w->resend = colo_resend_new(NULL);
+    w->early = colo_early_new();
     for (i = 0; i < CONNECTIONS; i++) {
         init_endpoint(w, &w->p.tcp[i], i, true);
         init_endpoint(w, &w->client.tcp[i], i, false);
@@ -175,6 +187,7 @@ static void init_world(World *w, const Setting *set, uint64_t seed)
     init_secondary(w);
     w->load_delay = net_below(&w->random, 6);
     w->release_delay = w->load_delay + net_below(&w->random, 6);
+    w->alone_delay = net_below(&w->random, 12);
 }
 
 static void destroy_world(World *w)
@@ -185,6 +198,8 @@ static void destroy_world(World *w)
     drop_all(&w->to_client);
     g_clear_pointer(&w->compare, colo_compare_free);
     colo_rewrite_free(w->rewrite);
+    colo_resend_free(w->resend);
+    colo_early_free(w->early);
 }
 
 /* ------------------------------------------------------------ frames' ways */
@@ -239,16 +254,23 @@ static void primary_says(World *w, GQueue *out)
 static void secondary_says(World *w, GQueue *out)
 {
     ColoNetFrame *f;
+    ColoPacket p;
 
     while ((f = g_queue_pop_head(out))) {
         note(w, "S says", f);
-        colo_rewrite_egress(w->rewrite, f, w->now_us);
-        if (w->p_dead) {
+        colo_packet_parse_frame(f, &p);
+        colo_rewrite_egress(w->rewrite, f, &p, w->now_us);
+        if (w->alone) {
+            colo_resend_settle(w->resend, colo_net_frame_eth(f), &p);
             to_client(w, f);
-        } else {
-            note(w, "S egress", f);
-            g_queue_push_tail(&w->egress, f);
+            continue;
         }
+        note(w, "S egress", f);
+        colo_early_learn(w->early, colo_net_frame_eth(f), f->size);
+        if (!w->p_dead) {
+            g_queue_push_tail(&w->egress, copy_frame(f));
+        }
+        colo_resend_egress(w->resend, f, &p, w->now_us);
     }
 }
 
@@ -293,11 +315,27 @@ static void arrive_move(World *w)
         return;
     }
     note(w, "client's arrives", f);
+    if (w->p_dead && !w->alone) {
+        colo_early_add(w->early, f, w->now_us);
+        return;
+    }
     g_queue_push_tail(&w->mirror, copy_frame(f));
     if (!w->p_dead) {
         receive(w, &w->p, f, &out);
         primary_says(w, &out);
     }
+    colo_net_frame_free(f);
+}
+
+static void secondary_hears(World *w, ColoNetFrame *f, GQueue *out)
+{
+    ColoPacket p;
+
+    colo_packet_parse_frame(f, &p);
+    colo_resend_ingress(w->resend, colo_net_frame_eth(f), &p);
+    colo_rewrite_ingress(w->rewrite, f, &p, w->now_us);
+    note(w, "S receives", f);
+    receive(w, &w->s, f, out);
     colo_net_frame_free(f);
 }
 
@@ -310,10 +348,7 @@ static void mirror_move(World *w)
         return;                 /* the rest waits until state 1 is loaded */
     }
     g_queue_pop_head(&w->mirror);
-    colo_rewrite_ingress(w->rewrite, f, w->now_us);
-    note(w, "S receives", f);
-    receive(w, &w->s, f, &out);
-    colo_net_frame_free(f);
+    secondary_hears(w, f, &out);
     secondary_says(w, &out);
 }
 
@@ -392,6 +427,7 @@ static void load(World *w)
     }
     w->s = w->snapshot;
     colo_rewrite_reset(w->rewrite);
+    colo_resend_reset(w->resend);
     g_queue_push_tail(&w->egress, &marker);
     w->loading = false;
     w->in_epoch_1 = true;
@@ -400,6 +436,7 @@ static void load(World *w)
 static void release(World *w)
 {
     note(w, "RELEASE", NULL);
+    w->released = true;
     colo_compare_release(w->compare, 1, w->now_us);
     drain_compare(w);
 }
@@ -411,11 +448,56 @@ static void kill_primary(World *w)
     g_queue_remove(&w->mirror, &marker);
     drop_all(&w->egress);
     g_clear_pointer(&w->compare, colo_compare_free);
+}
+
+/* Timers are long for what is left to do; from now on they count. */
+static void start_timers(World *w)
+{
+    unsigned i;
+
+    w->prompt = true;
+    for (i = 0; i < CONNECTIONS; i++) {
+        w->s.tcp[i].timeouts = w->client.tcp[i].timeouts = 0;
+        w->s.tcp[i].rto_at_us = w->now_us + MINI_RTO_US;
+        w->client.tcp[i].rto_at_us = w->now_us + MINI_RTO_US;
+    }
+}
+
+/* The guest speaks only after the network has gone its ways. */
+static void take_over(World *w)
+{
+    ColoNetFrame *f, *next;
+    GQueue out = G_QUEUE_INIT;
+    ColoPacket p;
+
+    note(w, "TAKE OVER", NULL);
+    w->alone = true;
     colo_rewrite_survive(w->rewrite);
+    for (f = colo_early_take(w->early, w->now_us); f; f = next) {
+        next = f->next;
+        colo_packet_parse_frame(f, &p);
+        if (colo_resend_is_news(w->resend, &p)) {
+            secondary_hears(w, f, &out);
+        } else {
+            colo_net_frame_free(f);
+        }
+    }
+    for (f = colo_resend_take(w->resend, w->now_us); f; f = next) {
+        next = f->next;
+        to_client(w, f);
+    }
+    secondary_says(w, &out);
+    if (!w->set->lossy && !w->loading && w->in_epoch_1 == w->released) {
+        start_timers(w);
+    }
 }
 
 static void checkpoint_moves(World *w)
 {
+    if (w->p_dead && !w->alone &&
+        w->place >= w->kill_place + w->alone_delay) {
+        take_over(w);
+    }
     if (w->p_dead) {
         return;
     }
@@ -435,7 +517,36 @@ static void checkpoint_moves(World *w)
 
 /* ---------------------------------------------------------------- one case */
 
-static void move(World *w)
+/* Nothing waits but for a clock. */
+static void prompt_move(World *w)
+{
+    if (w->mirror.head) {
+        mirror_move(w);
+    } else if (w->to_guest.head) {
+        arrive_move(w);
+    } else if (w->to_client.head) {
+        client_move(w);
+    } else {
+        clock_move(w);
+    }
+}
+
+static const char *timeout_of(const World *w)
+{
+    unsigned i;
+
+    for (i = 0; i < CONNECTIONS && w->prompt; i++) {
+        if (w->client.tcp[i].timeouts) {
+            return "the client waited for its timer";
+        }
+        if (w->s.tcp[i].timeouts) {
+            return "the survivor waited for its timer";
+        }
+    }
+    return NULL;
+}
+
+static void random_move(World *w)
 {
     const unsigned *speed = w->set->speed;
     unsigned at = net_below(&w->random, 4 + speed[0] + speed[1] + speed[2] +
@@ -530,8 +641,15 @@ static const char *run_case(const Setting *set, uint64_t seed, unsigned cut_at,
     open_connections(w);
     while (!w->problem && !settled(w) && w->place < PLACES_MOST) {
         checkpoint_moves(w);
-        move(w);
+        if (w->prompt) {
+            prompt_move(w);
+        } else {
+            random_move(w);
+        }
         w->place++;
+        if (!w->problem) {
+            w->problem = timeout_of(w);
+        }
         if (!w->problem) {
             w->problem = complaint_of(&w->client);
         }

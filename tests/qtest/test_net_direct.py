@@ -199,5 +199,7 @@ def net_rewriter_primary_without_a_pair(context: Context) -> None:
     primary.quiet(0.1)
     info = lab.nic_info("r0")
     check_equal((info["netdev"], info["rewriter"]), ("n0", {
-        "flows": 0, "learned": 0, "refused": 0, "rewritten-frames": 0}),
+        "flows": 0, "learned": 0, "refused": 0, "rewritten-frames": 0,
+        "kept-frames": 0, "kept-bytes": 0, "unkept-frames": 0,
+        "resent-frames": 0, "early-frames": 0, "settling": 0}),
                 "query-colo")

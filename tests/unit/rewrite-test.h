@@ -152,11 +152,13 @@ static inline Seg lane_pass(Lane *lane, bool egress, const Seg *in)
                                                f->vnet_bytes);
     ColoNetFrame *again;
     bool changed, differs;
+    ColoPacket p;
     Seg out;
 
     lane->now_us++;
-    changed = egress ? colo_rewrite_egress(lane->r, f, lane->now_us)
-                     : colo_rewrite_ingress(lane->r, f, lane->now_us);
+    colo_packet_parse_frame(f, &p);
+    changed = egress ? colo_rewrite_egress(lane->r, f, &p, lane->now_us)
+                     : colo_rewrite_ingress(lane->r, f, &p, lane->now_us);
     differs = memcmp(before->data, f->data, f->vnet_bytes + f->size) != 0;
     g_assert_cmpint(changed, ==, differs);
     out = lane_read(f);

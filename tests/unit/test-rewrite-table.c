@@ -207,6 +207,24 @@ static void test_survivor_opens_anew(void)
     colo_rewrite_free(l.r);
 }
 
+/* The primary's SYN has got there, the answer has not come back. */
+static void test_survivor_is_challenged(void)
+{
+    Lane l = lane_of_four();
+    const Seg challenge = SEG(.seq = 9, .ack = 101, .flags = ACK);
+
+    set_port(&l, 3);
+    lane_in_same(&l, challenge);       /* in lockstep it tells nothing */
+    colo_rewrite_survive(l.r);
+    lane_out_same(&l, SEG(.seq = 50, .flags = SYN));
+    lane_in(&l, challenge, SEG(.seq = 9, .ack = 51, .flags = ACK));
+    lane_out(&l, SEG(.seq = 50, .flags = SYN), SEG(.seq = 100, .flags = SYN));
+    lane_in(&l, SEG(.seq = 8, .ack = 101, .flags = SYN | ACK),
+            SEG(.seq = 8, .ack = 51, .flags = SYN | ACK));
+    check_delta(&l, 50);
+    colo_rewrite_free(l.r);
+}
+
 static void test_learning_off(void)
 {
     Lane l = lane_of(colo_rewrite_new(FLOWS_MAX, LINGER_US), 1);
@@ -438,6 +456,8 @@ int main(int argc, char **argv)
     g_test_add_func("/rewrite-table/half-open", test_half_open_lingers);
     g_test_add_func("/rewrite-table/reset", test_reset);
     g_test_add_func("/rewrite-table/survive", test_survive);
+    g_test_add_func("/rewrite-table/survivor-is-challenged",
+                    test_survivor_is_challenged);
     g_test_add_func("/rewrite-table/survivor-opens",
                     test_survivor_opens_anew);
     g_test_add_func("/rewrite-table/learning-off", test_learning_off);

@@ -362,10 +362,12 @@ static void test_other_flows(void)
 static void pass_same(Lane *l, ColoNetFrame *f)
 {
     g_autofree uint8_t *before = g_malloc(f->size);
+    ColoPacket p;
 
     memcpy(before, colo_net_frame_eth(f), f->size);
-    g_assert_false(colo_rewrite_egress(l->r, f, 1));
-    g_assert_false(colo_rewrite_ingress(l->r, f, 1));
+    colo_packet_parse_frame(f, &p);
+    g_assert_false(colo_rewrite_egress(l->r, f, &p, 1));
+    g_assert_false(colo_rewrite_ingress(l->r, f, &p, 1));
     g_assert_cmpmem(before, f->size, colo_net_frame_eth(f), f->size);
     colo_net_frame_free(f);
 }

@@ -13,6 +13,8 @@
 #include "takeover.h"
 
 enum { ALONE_LIMIT_MS = 60000, RELEASE_LIMIT_MS = 15000 };
+/* Most guests need half a second; and a silent connection is no reason. */
+enum { SETTLE_LIMIT_MS = 2000, SETTLE_AGAIN_MS = 100 };
 
 /* ----------------------------------------------------------- the guest */
 
@@ -86,10 +88,48 @@ bool colo_takeover(ColoHost *host, const char *domain, bool is_primary,
 
 /* ---------------------------------------------------------- tidying up */
 
+static bool is_settling(JsonNode *answer)
+{
+    unsigned i;
+
+    for (i = 0; i < colo_json_count(answer, "nics"); i++) {
+        JsonNode *nic = colo_json_element(answer, "nics", i);
+
+        if (colo_json_int(nic, "rewriter.settling")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Until clients do without the rewriter: they have been shown a clock a little
+ * ahead of the guest's, and drop what has an older one.
+ */
+static bool wait_settled(ColoHost *host, const char *domain, GError **error)
+{
+    int64_t end_ms = colo_now_ms() + SETTLE_LIMIT_MS;
+
+    do {
+        g_autoptr(JsonNode) answer = colo_host_monitor(
+            host, domain, colo_command("query-colo"), error);
+
+        if (!answer) {
+            return false;
+        }
+        if (!is_settling(answer)) {
+            return true;
+        }
+        colo_host_event_free(colo_host_wait(host, SETTLE_AGAIN_MS));
+    } while (colo_now_ms() < end_ms);
+    return true;
+}
+
 /* In QEMU. */
 static bool remove_parts(ColoHost *host, const char *domain, GError **error)
 {
     return colo_live_wait_released(host, domain, RELEASE_LIMIT_MS, error) &&
+           wait_settled(host, domain, error) &&
            colo_host_run(host, domain, colo_command_clean_up(true), error);
 }
 
