@@ -138,8 +138,6 @@ static void GRAPH_RDLOCK add_disk(GPtrArray *list, BDRVReplicationState *s)
 
     part->in_pair = s->role != REPLICATION_ROLE_NONE;
     part->is_merging = colo_buffer_is_active(s->buffer);
-    /* Its scratch images would have to become part of the disk. */
-    part->is_fixed = s->top_id;
     part->user = fixed_user(s);
     if (s->target) {
         add_copy(list, s);

@@ -66,12 +66,28 @@ void qmp_colo_disk_insert(const char *node, const char *node_name,
     }
 }
 
+/*
+ * Whoever uses the node uses the disk, past the images that may lie between
+ * the two: nothing was written to these.
+ */
+static bool hand_over(BDRVReplicationState *s, Error **errp)
+{
+    BlockDriverState *below = s->parent->bs;
+    int ret;
+
+    bdrv_drained_begin(below);
+    bdrv_graph_wrlock();
+    ret = bdrv_replace_node(s->bs, below, errp);
+    bdrv_graph_wrunlock();
+    bdrv_drained_end(below);
+    return ret >= 0;
+}
+
 void replication_take_out(BDRVReplicationState *s, Error **errp)
 {
     BlockDriverState *bs = s->bs;
     g_autofree char *node = g_strdup(bs->node_name);
-    bool is_fenced;
-    int ret;
+    bool is_fenced, ok;
 
     if (bdrv_op_is_blocked(bs, BLOCK_OP_TYPE_REPLACE, errp)) {
         return;
@@ -79,14 +95,13 @@ void replication_take_out(BDRVReplicationState *s, Error **errp)
     bdrv_ref(bs);
     /* A survivor's fence would keep out those who use the node now. */
     is_fenced = colo_buffer_set_fence(s->buffer, false);
-    ret = bdrv_drop_filter(bs, errp);
-    if (ret < 0) {
+    ok = hand_over(s, errp);
+    if (!ok) {
         colo_buffer_set_fence(s->buffer, is_fenced);
     }
     bdrv_unref(bs);
     /* One that only its users had, is gone with them. */
-    bs = ret < 0 ? NULL : bdrv_find_node(node);
-    if (bs) {
+    if (ok && bdrv_find_node(node)) {
         qmp_blockdev_del(node, errp);
     }
 }

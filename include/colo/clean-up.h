@@ -45,7 +45,6 @@ typedef struct ColoCleanPart {
     bool in_pair;           /* it plays its role */
     bool is_merging;        /* a disk */
     bool is_busy;           /* a rewriter: connections need it */
-    bool is_fixed;          /* cannot be taken out of a running VM */
     bool goes;              /* decided */
 } ColoCleanPart;
 

@@ -62,7 +62,7 @@ static bool is_wanted(const ColoCleanPart *part, unsigned keep)
 {
     switch (part->kind) {
     case COLO_CLEAN_DISK:
-        return part->is_fixed || (keep & COLO_CLEAN_KEEP_DISKS);
+        return keep & COLO_CLEAN_KEEP_DISKS;
     case COLO_CLEAN_REWRITER:
         return part->is_busy && (keep & COLO_CLEAN_KEEP_CONNECTIONS);
     case COLO_CLEAN_LIMITS:

@@ -151,16 +151,6 @@ static void test_shared_server(void)
     assert_gone(list, 0, "ours");
 }
 
-static void test_fixed_disk(void)
-{
-    g_autoptr(GPtrArray) list = colo_clean_list_new();
-    ColoCleanPart *disk = colo_clean_add(list, COLO_CLEAN_DISK, "disk");
-
-    disk->is_fixed = true;
-    disk->is_merging = true;
-    assert_gone(list, 0, "");
-}
-
 static void test_states(void)
 {
     static const ColoCleanState bad[] = {
@@ -259,7 +249,6 @@ int main(int argc, char **argv)
     g_test_add_func("/clean-up/idle-rewriter", test_idle_rewriter);
     g_test_add_func("/clean-up/shared-chardev", test_shared_chardev);
     g_test_add_func("/clean-up/shared-server", test_shared_server);
-    g_test_add_func("/clean-up/fixed-disk", test_fixed_disk);
     g_test_add_func("/clean-up/states", test_states);
     g_test_add_func("/clean-up/paired", test_paired);
     g_test_add_func("/clean-up/merging", test_merging);
