@@ -2,7 +2,7 @@
 """One side dies or freezes; the client keeps its connection and its data."""
 
 from colo.case import Context, add, case, check
-from colo.ending import check_client, end_side
+from colo.ending import check_client, end_side, kill_and_verify
 from colo.traffic import Client
 
 GAP_LIMIT_MS = 5000.0
@@ -48,6 +48,17 @@ def _register() -> None:
 
 
 _register()
+
+
+@case(timeout_s=60, reference=False)
+def kill_primary_behind_the_first_checkpoint(context: Context) -> None:
+    """A client at work is taken over as soon as that is possible at all."""
+    pair = context.booted_pair(delay_ms=150, form="direct")
+    client = context.client()
+    client.wait_progress(50)
+    pair.protect()
+    pair.wait_checkpoints(1)
+    kill_and_verify(context, pair, client)
 
 
 def protect_again(context: Context, side: str) -> None:
