@@ -35,6 +35,17 @@ def check_python_compiles():
             yield f"{name}:{error.lineno}: {error.msg}"
 
 
+def check_test_modules_have_names_of_their_own():
+    """They share sys.path: of two with one name the first is loaded."""
+    seen = {}
+    for name in repo.python_files():
+        module = os.path.basename(name)
+        if module.startswith("test_"):
+            if module in seen:
+                yield f"{name}: {seen[module]} has that name as well"
+            seen[module] = name
+
+
 def check_started_files_are_executable():
     for name in repo.all_files():
         if repo.first_line(name).startswith("#!") and \
