@@ -87,7 +87,8 @@ STAGES = {
     "tools": core_stage("tools", 120),
     "disk": core_stage("disk", 120, "core") + core_stage("disk", 120),
     "fuzz": core_stage("fuzz", 120)
-    + [Command("runner", ["scripts/fuzz.sh", "--smoke"], 240)],
+    + [Command("step", ["scripts/fuzz.sh", "--build"], 600),
+       Command("runner", ["scripts/fuzz.sh", "--smoke"], 240)],
     "lint": runner("tests/lint/run.py", 400),
     "build": [Command("step", ["scripts/build.sh"], 1500)],
     "guest": [Command("step", ["tests/guest/build.sh"], 300),

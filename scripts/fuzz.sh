@@ -3,7 +3,8 @@
 #
 # Fuzzes every decoder of the core with libFuzzer, ASan and UBSan.
 #
-#   scripts/fuzz.sh [--smoke | TIME_S]    TIME_S per decoder, 600 by default
+#   scripts/fuzz.sh [--build | --smoke | TIME_S]
+#                                         TIME_S per decoder, 600 by default
 #
 # Starts from the kept inputs in tests/fuzz/corpus/NAME and goes on from what
 # earlier runs found (build/core-fuzz/corpus/NAME).  An input that crashes is
@@ -20,7 +21,9 @@ cd "$top"
 time_s=600
 seed=$(date +%s)
 smoke=no
+only_build=no
 case ${1:-} in
+--build) only_build=yes ;;
 --smoke)
     smoke=yes
     time_s=3
@@ -41,6 +44,7 @@ if [ ! -f "$fuzz/build.ninja" ]; then
 fi
 run_step "Building the fuzz targets" "$results/fuzz-build.log" \
     ninja -C "$fuzz" || die "the build failed" "see $results/fuzz-build.log"
+[ "$only_build" = no ] || exit 0
 
 # Fuzz $program, with what the loop below has set.
 fuzz_one() {
