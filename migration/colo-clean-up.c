@@ -169,20 +169,14 @@ static bool take_all(GPtrArray *list, Error **errp)
 {
     ERRP_GUARD();
 
-    for (unsigned kind = 0; kind < COLO_CLEAN__MAX; kind++) {
-        for (unsigned i = 0; i < list->len; i++) {
-            const ColoCleanPart *part = g_ptr_array_index(list, i);
+    for (unsigned i = 0; i < list->len && !*errp; i++) {
+        const ColoCleanPart *part = g_ptr_array_index(list, i);
 
-            if (part->kind != kind || !part->goes) {
-                continue;
-            }
+        if (part->goes) {
             take(part, errp);
-            if (*errp) {
-                return false;
-            }
         }
     }
-    return true;
+    return !*errp;
 }
 
 static ColoCleanUpResult *result_of(GPtrArray *list)
@@ -191,22 +185,16 @@ static ColoCleanUpResult *result_of(GPtrArray *list)
     ColoPartList **removed = &result->removed;
     ColoPartList **kept = &result->kept;
 
-    for (unsigned kind = 0; kind < COLO_CLEAN__MAX; kind++) {
-        for (unsigned i = 0; i < list->len; i++) {
-            const ColoCleanPart *part = g_ptr_array_index(list, i);
-            ColoPart *told;
+    for (unsigned i = 0; i < list->len; i++) {
+        const ColoCleanPart *part = g_ptr_array_index(list, i);
+        ColoPart *told = g_new0(ColoPart, 1);
 
-            if (part->kind != kind) {
-                continue;
-            }
-            told = g_new0(ColoPart, 1);
-            told->kind = (ColoPartKind)kind;
-            told->name = g_strdup(part->name);
-            if (part->goes) {
-                QAPI_LIST_APPEND(removed, told);
-            } else {
-                QAPI_LIST_APPEND(kept, told);
-            }
+        told->kind = (ColoPartKind)part->kind;
+        told->name = g_strdup(part->name);
+        if (part->goes) {
+            QAPI_LIST_APPEND(removed, told);
+        } else {
+            QAPI_LIST_APPEND(kept, told);
         }
     }
     return result;

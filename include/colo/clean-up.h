@@ -89,7 +89,10 @@ ColoCleanPart *colo_clean_find(GPtrArray *list, ColoCleanKind kind,
  */
 bool colo_clean_is_own_name(const char *name);
 
-/* Sets .goes of all. @who: NULL, or the part that the verdict is about. */
+/*
+ * Sets .goes of all, and puts @list into the order in which parts are taken
+ * away. @who: NULL, or the part that the verdict is about.
+ */
 ColoCleanVerdict colo_clean_decide(GPtrArray *list, ColoCleanState state,
                                    unsigned keep, const ColoCleanPart **who);
 

@@ -104,18 +104,28 @@ static ColoCleanVerdict object_to(const ColoCleanPart *part)
     return part->user ? COLO_CLEAN_IS_USED : COLO_CLEAN_OK;
 }
 
-static ColoCleanVerdict decide_kind(GPtrArray *list, ColoCleanKind kind,
-                                    unsigned keep, const ColoCleanPart **who)
+static int by_kind(gconstpointer a, gconstpointer b)
+{
+    const ColoCleanPart *const *x = a, *const *y = b;
+
+    return (int)(*x)->kind - (int)(*y)->kind;
+}
+
+ColoCleanVerdict colo_clean_decide(GPtrArray *list, ColoCleanState state,
+                                   unsigned keep, const ColoCleanPart **who)
 {
     guint i;
 
+    *who = NULL;
+    if (state != COLO_CLEAN_IDLE) {
+        return COLO_CLEAN_BAD_STATE;
+    }
+    /* It is stable: those of one kind stay as they were listed. */
+    g_ptr_array_sort(list, by_kind);
     for (i = 0; i < list->len; i++) {
         ColoCleanPart *part = g_ptr_array_index(list, i);
         ColoCleanVerdict verdict;
 
-        if (part->kind != kind) {
-            continue;
-        }
         part->goes = !is_wanted(part, keep) && !has_owner(part);
         verdict = object_to(part);
         if (verdict != COLO_CLEAN_OK) {
@@ -124,20 +134,4 @@ static ColoCleanVerdict decide_kind(GPtrArray *list, ColoCleanKind kind,
         }
     }
     return COLO_CLEAN_OK;
-}
-
-ColoCleanVerdict colo_clean_decide(GPtrArray *list, ColoCleanState state,
-                                   unsigned keep, const ColoCleanPart **who)
-{
-    ColoCleanVerdict verdict = COLO_CLEAN_OK;
-    unsigned kind;
-
-    *who = NULL;
-    if (state != COLO_CLEAN_IDLE) {
-        return COLO_CLEAN_BAD_STATE;
-    }
-    for (kind = 0; kind < COLO_CLEAN__MAX && !verdict; kind++) {
-        verdict = decide_kind(list, kind, keep, who);
-    }
-    return verdict;
 }
