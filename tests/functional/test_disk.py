@@ -142,6 +142,24 @@ def damage(path: str, offset: int) -> None:
         file.write(bytes([byte ^ 1]))
 
 
+@case(timeout_s=60)
+def disk_load_is_durable(context: Context) -> None:
+    """What the loads acknowledge is on a disk without any protection, too.
+
+    Only then a record that is missing after a takeover is COLO's.
+    """
+    pair = context.pair(config=diskload.config(context, "replicated"))
+    pair.start_primary()
+    pair.p.wait_console("colo-guest: ready")
+    client = context.client("databasealone,records", pause_ms=500)
+    client.wait_progress(5)
+    report = client.check()
+    pair.p.kill()
+    files = diskload.open_image(context, pair, "primary")
+    files.recover()
+    context.step(volumes.check(files, report, "vda", context.run_dir))
+
+
 @case(timeout_s=90, reference=False)
 def disk_checks_notice(context: Context) -> None:
     """Lost and damaged records, rows, files and bytes are all noticed."""

@@ -18,7 +18,8 @@ every answer:
     dns       questions from ever new ports.
     ping      ICMP echo.
     records   numbered records in files of a disk, see workloads_volume.
-    database  transactions of an SQLite database; `databasewal`: with a WAL.
+    database  transactions of an SQLite database; `databasewal`: with a WAL;
+              `databasealone`: one at a time.
     blocks    durable writes of 4 KiB on a bare disk; `bigblocks`: of 1 MiB.
     neighbour ARP or neighbour discovery, then ICMP echo.
 

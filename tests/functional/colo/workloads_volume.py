@@ -176,6 +176,13 @@ class DatabaseWal(Database):
     journal = "wal"
 
 
+class DatabaseAlone(Database):
+    """With a rollback journal, no other transaction being behind the newest one."""
+
+    kind = "databasealone"
+    lanes_count = 1
+
+
 class Blocks(Lanes):
     """4 KiB writes anywhere on a bare disk, each durable, in batches."""
 
@@ -223,4 +230,4 @@ def command(address: str, line: str) -> str:
         return sock.makefile("rb").readline().decode().strip()
 
 
-KINDS = (Records, Database, DatabaseWal, Blocks, BigBlocks)
+KINDS = (Records, Database, DatabaseWal, DatabaseAlone, Blocks, BigBlocks)
