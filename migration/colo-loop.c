@@ -78,6 +78,7 @@ void colo_side_feed(const ColoSide *side, ColoEvent ev)
                          colo_event_name(ev.type), colo_msg_name(ev.msg),
                          ev.epoch);
         side->step(&ev, colo_now_ms(), &acts);
+        colo_session_note_step();
         ev = execute_list(side, &acts, &io);
         if (io != COLO_IO_OK) {
             if (ev.type != COLO_EV__MAX) {

@@ -408,6 +408,11 @@ ColoStateHash *qmp_x_query_colo_state_hash(Error **errp)
         error_setg(errp, "The guest is running; stop it first");
         return NULL;
     }
+    /* Applying lets the main loop in, where a device calls a vCPU. */
+    if (!colo_session_between_cuts()) {
+        error_setg(errp, "A checkpoint is under way; ask again");
+        return NULL;
+    }
     ram = colo_ram_new(errp);
     devices = ram ? colo_device_digest(errp) : NULL;
     if (!devices) {

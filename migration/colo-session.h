@@ -94,6 +94,7 @@ typedef struct ColoSession {
     bool running;              /* the COLO thread executes its machine */
     ColoAsks asks;
     ColoView view;
+    bool in_checkpoint;        /* the machine is, whatever view says yet */
     GSList *waiters;           /* ColoWaiter* */
 } ColoSession;
 
@@ -108,6 +109,10 @@ void colo_session_end(void);
 void colo_session_size_sets(void);
 /* Publish machine state; COLO thread. Emits COLO_STATUS when @event. */
 void colo_session_publish(bool event);
+/* After each step of the machine, before its actions; COLO thread. */
+void colo_session_note_step(void);
+/* The state of this side is that of a cut, as long as the BQL is held. */
+bool colo_session_between_cuts(void);
 /* Take pending asks; COLO thread. */
 ColoAsks colo_session_take_asks(void);
 /* Take what the network asks for alone, as bits. */

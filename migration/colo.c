@@ -234,13 +234,36 @@ static ColoState secondary_view_state(ColoSecondaryState state)
     }
 }
 
+static ColoState view_state(const ColoSession *s)
+{
+    return s->role == COLO_MODE_PRIMARY
+           ? primary_view_state(s->primary.state)
+           : secondary_view_state(s->secondary.state);
+}
+
+void colo_session_note_step(void)
+{
+    ColoSession *s = &colo_session;
+
+    QEMU_LOCK_GUARD(&s->lock);
+    s->in_checkpoint = view_state(s) == COLO_STATE_CHECKPOINT;
+}
+
+bool colo_session_between_cuts(void)
+{
+    ColoSession *s = &colo_session;
+
+    QEMU_LOCK_GUARD(&s->lock);
+    return !s->active || !s->in_checkpoint;
+}
+
 static void fill_view(ColoSession *s, ColoView *v)
 {
     bool primary = s->role == COLO_MODE_PRIMARY;
 
     v->role = v->last_role = s->role;
+    v->state = view_state(s);
     if (primary) {
-        v->state = primary_view_state(s->primary.state);
         v->phase = colo_primary_state_name(s->primary.state);
         v->cause = s->primary.cause;
         v->epoch = s->primary.epoch;
@@ -249,7 +272,6 @@ static void fill_view(ColoSession *s, ColoView *v)
         v->hybrid_since_ms = s->primary.policy.hybrid_since_ms;
         v->hybrid_entered_count = s->primary.policy.hybrid_entered_count;
     } else {
-        v->state = secondary_view_state(s->secondary.state);
         v->phase = colo_secondary_state_name(s->secondary.state);
         v->cause = s->secondary.cause;
         v->epoch = s->secondary.epoch;
@@ -342,6 +364,7 @@ bool colo_session_begin(COLOMode role, QIOChannel *ioc, Error **errp)
         s->view.role = role;
         s->view.exit_reason = COLO_EXIT_REASON_NONE;
         s->view.state = COLO_STATE_CONNECTING;
+        s->in_checkpoint = false;
         s->active = true;
     }
     return true;

@@ -7,11 +7,12 @@ from colo import bootsector, procs, status
 from colo.case import Context, case, check, check_equal
 from colo.ending import kill_and_verify, take_over
 from colo.pair import Pair
-from colo.qmp import QMPClosed
-from colo.vm import Spec
+from colo.qmp import QMPClosed, QMPError
+from colo.vm import VM, Spec
 
 KVM_TRY_S = 20.0
 ROUNDS = 8
+DIGESTS_COUNT = 100
 
 
 def run_boot_sector(context: Context, accel: str, side: str) -> None:
@@ -69,14 +70,30 @@ def boot_sector_kvm_secondary_dies(context: Context) -> None:
     run_boot_sector(context, "kvm", "secondary")
 
 
-def compare_state(pair: Pair) -> Any:
-    """Stop the guest; one checkpoint later both sides must be equal."""
+def digest(machine: VM) -> Any:
+    """Of RAM and devices, at a cut, not in the middle of one."""
+    def answer() -> Any:
+        try:
+            return machine.qmp.cmd("x-query-colo-state-hash", timeout_s=60)
+        except QMPError as error:
+            check("under way" in error.desc, str(error))
+            return None
+
+    return procs.wait_until(answer, 10, "a digest of a cut", 0.001)
+
+
+def stand_still(pair: Pair) -> None:
+    """Stop the guest; one checkpoint later the secondary's stands, too."""
     pair.p.qmp.cmd("stop")
     pair.p.qmp.cmd("colo-checkpoint")
     procs.wait_until(lambda: pair.secondary().runstate() != "running", 5,
                      "the secondary standing still with its primary")
-    hashes = [m.qmp.cmd("x-query-colo-state-hash", timeout_s=60)
-              for m in (pair.p, pair.secondary())]
+
+
+def compare_state(pair: Pair) -> Any:
+    """Stop the guest; one checkpoint later both sides must be equal."""
+    stand_still(pair)
+    hashes = [digest(m) for m in (pair.p, pair.secondary())]
     check_equal(hashes[1]["ram"], hashes[0]["ram"], "RAM of the secondary")
     check_equal(hashes[1]["devices"], hashes[0]["devices"],
                 "device state of the secondary")
@@ -149,3 +166,14 @@ def state_equal_idle(context: Context) -> None:
 def state_equal_load(context: Context) -> None:
     """The same with a guest that dirties 40 MB/s on two CPUs, q35."""
     state_hash(context, "DIRTY 40 32", 2, "q35")
+
+
+@case(timeout_s=60, reference=False)
+def state_digest_is_whole(context: Context) -> None:
+    """A digest is that of a cut, however often checkpoints are applied."""
+    pair = context.protected_pair(
+        delay_ms=20, spec=Spec(extra=["-rtc", "clock=vm"]))
+    stand_still(pair)
+    digests = {digest(pair.secondary())["devices"]
+               for _ in range(DIGESTS_COUNT)}
+    check_equal(digests, {digest(pair.p)["devices"]}, "devices' digests")
