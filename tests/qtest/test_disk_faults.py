@@ -19,6 +19,8 @@ from test_disk_stages import graph
 
 KIB = 1024
 STEP_LIMIT_S = 3.0
+REQUESTS_COUNT = 32
+PAGES_PER_REQUEST_MAX = 64      # of 256
 
 
 def once(iotype: str, offset: int = -1, errno: int = EIO) -> Any:
@@ -448,6 +450,33 @@ def disk_request_in_two_parts(context: Context) -> None:
         later.join()
         check_equal(lab.peer.finish(), 0, f"write sent up to byte {sent}")
         lab.parent[MIB:MIB + 8 * KIB] = data
+    lab.check()
+    lab.quit()
+
+
+def minor_faults(pid: int) -> int:
+    """Pages that a process was given so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[7])
+
+
+@case(linux=False, reference=False)
+def disk_request_memory_is_kept(context: Context) -> None:
+    """One request's buffer serves the next, whatever their sizes are."""
+    lab = DiskLab(context)
+    lab.advance("begin")
+    lab.write("peer", 0, lab.random.randbytes(MIB))
+    before = minor_faults(lab.machine.pid)
+    for _ in range(REQUESTS_COUNT):
+        lab.write("peer", 0, lab.random.randbytes(MIB))
+    pages = minor_faults(lab.machine.pid) - before
+    context.step(f"{pages} pages for {REQUESTS_COUNT} requests")
+    check(pages < REQUESTS_COUNT * PAGES_PER_REQUEST_MAX,
+          f"{pages} pages for {REQUESTS_COUNT} requests of 1 MiB")
+    for size in (4 * KIB, MIB, 512, 3 * MIB, MIB + 512, 100 * KIB, 2 * MIB):
+        lab.write("peer", 0, lab.random.randbytes(size))
+        check_equal(lab.peer.read(0, size), bytes(lab.parent[:size]),
+                    f"{size} bytes of the disk")
     lab.check()
     lab.quit()
 
