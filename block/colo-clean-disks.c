@@ -19,11 +19,6 @@
 #include "system/block-backend.h"
 #include "replication-int.h"
 
-static bool is_replication(BlockDriverState *bs)
-{
-    return bs->drv && !strcmp(bs->drv->format_name, "replication");
-}
-
 static bool is_named(BlockDriverState *bs)
 {
     return QTAILQ_IN_USE(bs, monitor_list);
@@ -178,38 +173,29 @@ static void GRAPH_RDLOCK add_forwarder(GPtrArray *list,
 /* The disk that had it as its copy last, or NULL. */
 static BDRVReplicationState *disk_of_copy(const char *name)
 {
-    BlockDriverState *bs;
+    BDRVReplicationState *s = replication_next(NULL);
 
-    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        BDRVReplicationState *s = bs->opaque;
-
-        if (is_replication(bs) && s->copy_name &&
-            !strcmp(s->copy_name, name)) {
-            return s;
-        }
+    while (s && g_strcmp0(s->copy_name, name)) {
+        s = replication_next(s);
     }
-    return NULL;
+    return s;
 }
 
 /* It led to the peer, or should have, and nothing uses it any more. */
 static bool GRAPH_RDLOCK is_left(BlockDriverState *bs)
 {
-    return QLIST_EMPTY(&bs->parents) && !is_replication(bs) &&
+    return QLIST_EMPTY(&bs->parents) && !replication_of(bs) &&
            (colo_clean_is_own_name(bs->node_name) ||
             disk_of_copy(bs->node_name));
 }
 
 static void find_nodes(GPtrArray *list)
 {
+    BDRVReplicationState *s = NULL;
     BlockDriverState *bs;
 
     GRAPH_RDLOCK_GUARD_MAINLOOP();
-    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        BDRVReplicationState *s = bs->opaque;
-
-        if (!is_replication(bs)) {
-            continue;
-        }
+    while ((s = replication_next(s))) {
         if (s->is_forwarder) {
             add_forwarder(list, s);
         } else {
@@ -228,12 +214,10 @@ static void find_nodes(GPtrArray *list)
 
 static bool is_disk_of_peer(BlockDriverState *exported)
 {
-    BlockDriverState *bs;
+    BDRVReplicationState *s = NULL;
 
-    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        BDRVReplicationState *s = bs->opaque;
-
-        if (is_replication(bs) && !s->is_forwarder &&
+    while ((s = replication_next(s))) {
+        if (!s->is_forwarder &&
             (exported == s->parent->bs ||
              exported == colo_ingress_above(s->parent->bs))) {
             return true;

@@ -93,6 +93,10 @@ typedef struct ReplicationWrite {
     BdrvRequestFlags flags;
 } ReplicationWrite;
 
+/* NULL unless @bs is a replication node, of either kind. */
+BDRVReplicationState *replication_of(BlockDriverState *bs);
+/* The one behind @s, or the first; NULL: no more. Main thread. */
+BDRVReplicationState *replication_next(BDRVReplicationState *s);
 /* NULL with @errp unless @node_name names a replication node of kind DISK. */
 BDRVReplicationState *replication_find(const char *node_name, Error **errp);
 

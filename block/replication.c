@@ -318,6 +318,23 @@ static void replication_drain_end(BlockDriverState *bs)
     }
 }
 
+BDRVReplicationState *replication_of(BlockDriverState *bs)
+{
+    return bs->drv && !strcmp(bs->drv->format_name, "replication")
+           ? bs->opaque : NULL;
+}
+
+BDRVReplicationState *replication_next(BDRVReplicationState *s)
+{
+    BlockDriverState *bs = s ? s->bs : NULL;
+
+    GLOBAL_STATE_CODE();
+    do {
+        bs = bdrv_next_node(bs);
+    } while (bs && !replication_of(bs));
+    return bs ? bs->opaque : NULL;
+}
+
 BDRVReplicationState *replication_find(const char *node_name, Error **errp)
 {
     BlockDriverState *bs = bdrv_lookup_bs(node_name, node_name, errp);
@@ -326,9 +343,8 @@ BDRVReplicationState *replication_find(const char *node_name, Error **errp)
     if (!bs) {
         return NULL;
     }
-    s = bs->opaque;
-    if (!bs->drv || strcmp(bs->drv->format_name, "replication") ||
-        s->is_forwarder) {
+    s = replication_of(bs);
+    if (!s || s->is_forwarder) {
         error_setg(errp, "'%s' is no replication node above a disk",
                    node_name);
         return NULL;
