@@ -10,7 +10,7 @@ resync: how much is copied when a secondary returns to a large disk of which
         the guest has changed little; seen by QEMU and on the wire.
 """
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 from colo import diskload, status
 from colo.case import Context
@@ -97,13 +97,3 @@ def resync(context: Context) -> Figures:
 def _compare(context: Context, pair: Pair) -> None:
     pair.wait_checkpoints(2)
     diskload.compare_images(context, pair)
-
-
-def render(rounds: List[Figures]) -> str:
-    """The table of the writes."""
-    lines = []
-    for name in rounds[0]:
-        values = sorted(figures[name] for figures in rounds)
-        lines.append(f"{name:36} {values[len(values) // 2]:10.2f}   from "
-                     f"{values[0]:.2f} to {values[-1]:.2f}")
-    return "\n".join(lines)

@@ -23,7 +23,6 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from colo import diskload, netns, private, vm  # noqa: E402
 import compare_alone  # noqa: E402
-import disks  # noqa: E402
 import picture  # noqa: E402
 import table  # noqa: E402
 
@@ -153,6 +152,12 @@ class Bench:
             out["resync"] = self.run("disk: resync", {"kind": "disk-resync"})
         return out
 
+    def traffic(self) -> List[Dict[str, Any]]:
+        """The guest's network before, under and after protection."""
+        rounds = [self.run(f"network {number}", {"kind": "traffic"})
+                  for number in range(1, self.options.rounds + 1)]
+        return [figures for figures in rounds if figures]
+
     def disk_kills(self, count: int) -> Dict[str, Any]:
         """Random kills under a database and records; what was whole."""
         kind = self.options.disk_kind
@@ -205,7 +210,10 @@ def show(result: Dict[str, Any]) -> None:
             f"{value} {name}" for name, value in result["mixed"].items()))
     if result.get("disk", {}).get("rounds"):
         print(f"\nthe guest's disk, {result['disk']['kind']}:\n"
-              + disks.render(result["disk"]["rounds"]))
+              + table.render_ranges(result["disk"]["rounds"]))
+    if result.get("traffic"):
+        print("\nthe guest's network:\n"
+              + table.render_ranges(result["traffic"]))
     if result.get("disk", {}).get("resync"):
         print("resync: " + json.dumps(result["disk"]["resync"]))
     for side, figures in result.get("disk-kills", {}).items():
@@ -265,6 +273,9 @@ def parse(argv: List[str]) -> argparse.Namespace:
                              "the middle")
     parser.add_argument("--mixed", action="store_true",
                         help="only a minute of mixed TCP load: mismatches")
+    parser.add_argument("--traffic", action="store_true",
+                        help="only the guest's network: round trips and bulk "
+                             "before, under and after protection")
     parser.add_argument("--disk", action="store_true",
                         help="only the guest's disk: writes, resync")
     parser.add_argument("--disk-kills", type=int, metavar="N",
@@ -298,7 +309,7 @@ def measure_all(bench: Bench, options: argparse.Namespace,
     """The parts that were asked for; without a wish, the usual ones."""
     usual = not (options.soak or options.kills or options.compare_alone or
                  options.streams or options.mixed or options.disk or
-                 options.disk_kills)
+                 options.disk_kills or options.traffic)
     if options.soak:
         result["soak"] = bench.run(f"soak, {options.soak} checkpoints",
                                    {"kind": "soak", "count": options.soak})
@@ -306,6 +317,8 @@ def measure_all(bench: Bench, options: argparse.Namespace,
         result["kills"] = bench.kills(options.kills)
     if options.disk_kills:
         result["disk-kills"] = bench.disk_kills(options.disk_kills)
+    if usual or options.traffic:
+        result["traffic"] = bench.traffic()
     if usual or options.disk:
         result["disk"] = bench.disk()
     if options.streams:

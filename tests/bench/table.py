@@ -80,3 +80,13 @@ def render(merged: Dict[str, Figures]) -> str:
         if number == 0:
             text.append("  ".join("-" * w for w in widths))
     return "\n".join(text)
+
+
+def render_ranges(rounds: List[Figures]) -> str:
+    """Each figure's median over the rounds, and from where to where it goes."""
+    lines = []
+    for name in rounds[0]:
+        values = sorted(figures[name] for figures in rounds)
+        lines.append(f"{name:36} {statistics.median(values):10.2f}   from "
+                     f"{values[0]:.2f} to {values[-1]:.2f}")
+    return "\n".join(lines)

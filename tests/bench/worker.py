@@ -23,6 +23,7 @@ import compare_alone  # noqa: E402
 import disks  # noqa: E402
 import endurance  # noqa: E402
 import measure  # noqa: E402
+import network  # noqa: E402
 import streams  # noqa: E402
 
 
@@ -44,6 +45,8 @@ def do_job(context: Context, job: Dict[str, Any]) -> Dict[str, Any]:
     if kind == "disk-kill":
         diskload.one_kill(context, job["disk"], job["side"], job["seed"])
         return {"whole": 1}
+    if kind == "traffic":
+        return network.traffic(context)
     if kind == "mixed":
         return streams.mixed(context)
     plan = measure.Plan(**job["plan"])
