@@ -148,24 +148,18 @@ def disk_load_is_durable(context: Context) -> None:
 
     Only then a record that is missing after a takeover is COLO's.
     """
-    pair = context.pair(config=diskload.config(context, "replicated"))
-    pair.start_primary()
-    pair.p.wait_console("colo-guest: ready")
+    pair = context.booted_primary(diskload.config(context, "replicated"))
     client = context.client("databasealone,records", pause_ms=500)
     client.wait_progress(5)
     report = client.check()
     pair.p.kill()
-    files = diskload.open_image(context, pair, "primary")
-    files.recover()
-    context.step(volumes.check(files, report, "vda", context.run_dir))
+    diskload.look_at_images(context, pair, "primary", [report], calm=False)
 
 
 @case(timeout_s=90, reference=False)
 def disk_checks_notice(context: Context) -> None:
     """Lost and damaged records, rows, files and bytes are all noticed."""
-    pair = context.pair(config=diskload.config(context, "replicated"))
-    pair.start_primary()
-    pair.p.wait_console("colo-guest: ready")
+    pair = context.booted_primary(diskload.config(context, "replicated"))
     client = context.client("database,records")
     client.wait_progress(EXCHANGES)
     report = client.verify()

@@ -77,10 +77,8 @@ KINDS: Dict[str, Traffic] = {
 def boot_plain(context: Context, full: bool = False, **options: Any) -> None:
     """An ordinary QEMU with the guest, in a network with these options."""
     net = context.network(**options)
-    pair = context.pair(spec=Spec(full=full,
-                                  append=net.options.guest_words()))
-    pair.start_primary()
-    pair.p.wait_console("colo-guest: ready", 60)
+    context.booted_primary(spec=Spec(full=full,
+                                     append=net.options.guest_words()))
 
 
 def run_plain(context: Context, work: str, more: int = 20) -> None:

@@ -456,8 +456,7 @@ def disk_request_in_two_parts(context: Context) -> None:
 
 def minor_faults(pid: int) -> int:
     """Pages that a process was given so far."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        return int(file.read().rpartition(")")[2].split()[7])
+    return int(procs.stat_fields(pid)[7])
 
 
 @case(linux=False, reference=False)

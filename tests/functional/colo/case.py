@@ -126,6 +126,14 @@ class Context:
         made.p.wait_console("colo-guest: ready")
         return made
 
+    def booted_primary(self, config: Optional[Config] = None,
+                       **settings: Any) -> Pair:
+        """A pair without a secondary whose guest is up."""
+        made = self.pair(config, **settings)
+        made.start_primary()
+        made.p.wait_console("colo-guest: ready")
+        return made
+
     def machine(self, name: str, argv: List[str]) -> vm.VM:
         """A single QEMU that is not yet started."""
         made = vm.VM(name, self.binary, argv, self.run_dir, self.log_dir)

@@ -105,6 +105,12 @@ def look_into(context: Context, pair: Pair, reports: List[volumes.Report],
     if calm:
         pair.disk.settle(survivor.qmp)
     survivor.kill()
+    look_at_images(context, pair, side, reports, calm)
+
+
+def look_at_images(context: Context, pair: Pair, side: str,
+                   reports: List[volumes.Report], calm: bool) -> None:
+    """The same for a side whose QEMU has ended already."""
     for device in devices_of(reports):
         files = open_image(context, pair, side, device)
         if not calm:

@@ -47,8 +47,7 @@ def arm(context: Context, machine: VM, point: str, action: str) -> None:
 
 def is_frozen(machine: VM) -> bool:
     """True once the process has stopped itself."""
-    with open(f"/proc/{machine.pid}/stat", encoding="ascii") as file:
-        return file.read().rpartition(")")[2].split()[0] == "T"
+    return procs.stat_fields(machine.pid)[0] == "T"
 
 
 def wait_passed(victim: VM, point: str, action: str) -> None:

@@ -67,6 +67,12 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, what: str,
         time.sleep(step_s)
 
 
+def stat_fields(pid: int) -> List[str]:
+    """The fields of /proc/PID/stat, from the third one, the state, on."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()
+
+
 def status_kib(pid: int, field: str) -> int:
     """A `kB` field of /proc/PID/status, for example VmRSS; 0 if gone."""
     try:

@@ -177,7 +177,7 @@ class DatabaseWal(Database):
 
 
 class DatabaseAlone(Database):
-    """With a rollback journal, no other transaction being behind the newest one."""
+    """With a rollback journal, and nothing behind its newest transaction."""
 
     kind = "databasealone"
     lanes_count = 1
