@@ -62,9 +62,7 @@ def writes(context: Context, kind: str) -> Figures:
     measure_writes(context, "protected", out)
     end_side(pair, "secondary")
     measure_writes(context, "after", out)
-    for _, name, _ in LOADS:
-        plain = (out[f"before-{name}"] + out[f"after-{name}"]) / 2
-        out[f"ratio-{name}"] = out[f"protected-{name}"] / plain
+    measure.add_ratios(out, (name for _, name, _ in LOADS))
     return out
 
 

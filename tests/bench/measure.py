@@ -11,13 +11,13 @@ the STOP and RESUME events.
 import dataclasses
 import statistics
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List
 
 from colo import status
 from colo.case import Context
 from colo.pair import Pair
 from colo.traffic import Client
-from colo.vm import VM, Spec
+from colo.vm import Spec
 
 SETTLE_CHECKPOINTS = 2
 IDLE_DELAY_MS = 500
@@ -166,13 +166,25 @@ def measure_memory(pair: Pair, out: Dict[str, Any]) -> None:
         out["mismatch-checkpoints"] = mismatches
 
 
+def booted_pair(context: Context, plan: Plan, delay_ms: int) -> Pair:
+    """The pair that the plan is for, not yet protected."""
+    return context.booted_pair(
+        spec=Spec(memory_mib=plan.memory_mib), channel=plan.channel,
+        disk=plan.disk, delay_ms=delay_ms,
+        form="chardev" if context.is_reference else plan.form)
+
+
+def add_ratios(out: Dict[str, Any], names: Iterable[str]) -> None:
+    """Of each figure under protection to its mean before and after."""
+    for name in names:
+        plain = (out[f"before-{name}"] + out[f"after-{name}"]) / 2
+        out[f"ratio-{name}"] = out[f"protected-{name}"] / plain
+
+
 def protected(context: Context, plan: Plan) -> Dict[str, Any]:
     """All figures of a protected guest."""
     out: Dict[str, Any] = {}
-    pair = context.booted_pair(
-        spec=Spec(memory_mib=plan.memory_mib), channel=plan.channel,
-        disk=plan.disk, delay_ms=IDLE_DELAY_MS,
-        form="chardev" if context.is_reference else plan.form)
+    pair = booted_pair(context, plan, IDLE_DELAY_MS)
     begin_s = time.monotonic()
     pair.protect(180)
     out["protect-s"] = time.monotonic() - begin_s
@@ -188,12 +200,8 @@ def protected(context: Context, plan: Plan) -> Dict[str, Any]:
 def unprotected(context: Context, plan: Plan) -> Dict[str, Any]:
     """The same guest without protection: a primary that nobody protects."""
     out: Dict[str, Any] = {}
-    pair: Optional[Pair] = context.pair(
+    pair = context.booted_primary(
         spec=Spec(memory_mib=plan.memory_mib), disk=plan.disk)
-    assert pair is not None
-    pair.start_primary()
-    machine: VM = pair.p
-    machine.wait_console("colo-guest: ready", 60)
     measure_traffic(context, plan, out)
-    out["primary-rss-mib"] = machine.rss_kib() / 1024
+    out["primary-rss-mib"] = pair.p.rss_kib() / 1024
     return out

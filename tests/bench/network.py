@@ -11,7 +11,6 @@ from typing import Any, Dict
 
 from colo.case import Context
 from colo.ending import end_side
-from colo.vm import Spec
 import measure
 
 # Of measure_traffic(): what is compared; a rate or a time.
@@ -19,23 +18,24 @@ NAMES = ("round-trip-p50-us", "bulk-source-mb-per-s", "bulk-sink-mb-per-s")
 Figures = Dict[str, Any]
 
 
+def measure_part(context: Context, plan: measure.Plan, prefix: str,
+                 out: Figures) -> None:
+    """What is compared, with names that begin with the prefix."""
+    figures: Figures = {}
+    measure.measure_traffic(context, plan, figures)
+    out.update((f"{prefix}-{name}", figures[name]) for name in NAMES)
+
+
 def traffic(context: Context) -> Figures:
     """See the top of the file; ratios are to the mean of before and after."""
+    out: Figures = {}
     plan = measure.Plan()
-    parts: Dict[str, Figures] = {"before": {}, "protected": {}, "after": {}}
-    pair = context.booted_pair(
-        spec=Spec(memory_mib=plan.memory_mib), channel=plan.channel,
-        disk=plan.disk, delay_ms=measure.TRAFFIC_DELAY_MS,
-        form="chardev" if context.is_reference else plan.form)
-    measure.measure_traffic(context, plan, parts["before"])
+    pair = measure.booted_pair(context, plan, measure.TRAFFIC_DELAY_MS)
+    measure_part(context, plan, "before", out)
     pair.protect(180)
     pair.wait_checkpoints(measure.SETTLE_CHECKPOINTS)
-    measure.measure_traffic(context, plan, parts["protected"])
+    measure_part(context, plan, "protected", out)
     end_side(pair, "secondary")
-    measure.measure_traffic(context, plan, parts["after"])
-    out = {f"{part}-{name}": figures[name]
-           for part, figures in parts.items() for name in NAMES}
-    for name in NAMES:
-        plain = (parts["before"][name] + parts["after"][name]) / 2
-        out[f"ratio-{name}"] = parts["protected"][name] / plain
+    measure_part(context, plan, "after", out)
+    measure.add_ratios(out, NAMES)
     return out
