@@ -192,8 +192,14 @@ class Lab:
         return len(os.listdir(f"/proc/{self.machine.pid}/fd"))
 
     def threads(self) -> int:
-        """Number of its threads."""
+        """Number of its threads, with those that have just been joined:
+        pthread_join() returns while the kernel still puts one away."""
         return len(os.listdir(f"/proc/{self.machine.pid}/task"))
+
+    def wait_threads(self, most: int) -> None:
+        """Wait until there are not more threads than that."""
+        procs.wait_until(lambda: self.threads() <= most, 5,
+                         f"{self._name} having {most} threads")
 
     def quit(self) -> None:
         """It ends in good order when told to."""
