@@ -87,7 +87,8 @@ static void ask_locked(CompareUnit *u)
 
 static void arm_locked(CompareUnit *u)
 {
-    int64_t due_us = colo_compare_deadline_us(u->core);
+    int64_t due_us = MIN(colo_compare_deadline_us(u->core),
+                         u->patience.due_us);
 
     if (due_us < u->armed_us) {
         u->armed_us = due_us;
@@ -117,6 +118,25 @@ static void send_ready_locked(CompareUnit *u)
     colo_link_flush(u->out);
 }
 
+static ColoPatienceHeld held_locked(CompareUnit *u)
+{
+    ColoCompareStats st;
+
+    colo_compare_get_stats(u->core, &st);
+    return (ColoPatienceHeld) {
+        .primary = st.held_bytes, .secondary = st.secondary_held_bytes,
+    };
+}
+
+/* Wake the worker for the secondary when so much is there. */
+static void gather_locked(CompareUnit *u)
+{
+    colo_patience_look(&u->patience, held_locked(u));
+    if (u->secondary) {
+        colo_link_gather(u->secondary, u->patience.bytes);
+    }
+}
+
 static void settle_locked(CompareUnit *u)
 {
     *u->ready_end = colo_compare_take_output(u->core);
@@ -128,6 +148,7 @@ static void settle_locked(CompareUnit *u)
     }
     ask_locked(u);
     ask_unconnected_locked(u);
+    gather_locked(u);
     arm_locked(u);
 }
 
@@ -196,6 +217,7 @@ static void worker_tick(void *opaque)
     WITH_QEMU_LOCK_GUARD(&u->lock) {
         u->armed_us = INT64_MAX;
         colo_compare_tick(u->core, now_us());
+        colo_patience_tick(&u->patience, now_us());
         settle_locked(u);
     }
     deliver_soon(u);
@@ -237,12 +259,32 @@ static void secondary_item(void *opaque, ColoFramerItem *item)
     }
 }
 
-static void input_end(void *opaque)
+static void primary_batch(void *opaque)
 {
     CompareUnit *u = opaque;
 
     settle_locked(u);
     qemu_mutex_unlock(&u->lock);
+    deliver_soon(u);
+    pace(u);
+}
+
+static void secondary_batch(void *opaque)
+{
+    CompareUnit *u = opaque;
+
+    qemu_mutex_unlock(&u->lock);
+}
+
+static void secondary_read(void *opaque, size_t bytes)
+{
+    CompareUnit *u = opaque;
+
+    WITH_QEMU_LOCK_GUARD(&u->lock) {
+        colo_patience_read(&u->patience, bytes, held_locked(u), u->input_us);
+        u->armed_us = INT64_MAX;    /* it may be later than it was */
+        settle_locked(u);
+    }
     deliver_soon(u);
     pace(u);
 }
@@ -277,6 +319,7 @@ static void secondary_opened(void *opaque)
 
     WITH_QEMU_LOCK_GUARD(&u->lock) {
         u->secondary_open = true;
+        colo_patience_init(&u->patience);
     }
     if (u->mirror == u->secondary) {
         qemu_bh_schedule(u->mark_bh);
@@ -340,13 +383,14 @@ static void notify_item(void *opaque, ColoFramerItem *item)
 static const ColoLinkOps primary_ops = {
     .begin = input_begin,
     .item = primary_item,
-    .batch = input_end,
+    .batch = primary_batch,
 };
 
 static const ColoLinkOps secondary_ops = {
     .begin = input_begin,
     .item = secondary_item,
-    .batch = input_end,
+    .batch = secondary_batch,
+    .read = secondary_read,
     .opened = secondary_opened,
     .closed = secondary_closed,
 };
@@ -661,6 +705,7 @@ CompareUnit *compare_unit_new(const char *name, const CompareConfig *c,
     u->ready_end = &u->ready;
     u->rules = g_array_new(false, false, sizeof(ColoRule));
     u->core = colo_compare_new(&c->limits);
+    colo_patience_init(&u->patience);
     qemu_mutex_init(&u->lock);
     set_mode_locked(u, u->standalone ? COLO_COMPARE_MATCH
                                      : COLO_COMPARE_PASS);

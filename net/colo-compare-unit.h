@@ -21,6 +21,7 @@
 #include "qemu/thread.h"
 #include "system/iothread.h"
 #include "colo/compare.h"
+#include "colo/patience.h"
 #include "net/colo-link.h"
 
 /* What an object was given. */
@@ -52,6 +53,7 @@ typedef struct CompareUnit {
 
     QemuMutex lock;
     ColoCompare *core;         /* under lock, as all below */
+    ColoPatience patience;     /* with the secondary */
     int64_t armed_us;
     int64_t input_us;          /* when the piece being read came */
     ColoNetFrame *ready;       /* may leave, oldest first */

@@ -94,6 +94,13 @@ ssize_t colo_socket_writev(ColoSocket *s, const struct iovec *iov, int count)
     return n < 0 ? -errno : n;
 }
 
+void colo_socket_set_mark(ColoSocket *s, uint32_t bytes)
+{
+    int mark = MAX(1, MIN(bytes, INT_MAX));
+
+    setsockopt(s->fd, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark));
+}
+
 #else
 
 ColoSocket *colo_socket_of(Chardev *chr)
@@ -121,6 +128,11 @@ ssize_t colo_socket_readv(ColoSocket *s, const struct iovec *iov, int count)
 }
 
 ssize_t colo_socket_writev(ColoSocket *s, const struct iovec *iov, int count)
+{
+    g_assert_not_reached();
+}
+
+void colo_socket_set_mark(ColoSocket *s, uint32_t bytes)
 {
     g_assert_not_reached();
 }

@@ -26,5 +26,7 @@ int colo_socket_fd(const ColoSocket *s);
 /* Bytes, 0 at the end of the stream, or -errno. Never wait. */
 ssize_t colo_socket_readv(ColoSocket *s, const struct iovec *iov, int count);
 ssize_t colo_socket_writev(ColoSocket *s, const struct iovec *iov, int count);
+/* So many bytes make it readable; where sockets have no such mark: any. */
+void colo_socket_set_mark(ColoSocket *s, uint32_t bytes);
 
 #endif

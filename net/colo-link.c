@@ -30,7 +30,9 @@ enum {
     /* A read that finds the head of a large frame finds little more of it:
      * the rest is read to where it belongs. */
     READ_HEAD_BYTES = 2 * KiB, READ_MAX_BYTES = 64 * KiB,
-    READ_ROUNDS = 4, KEEP_BYTES = 1 * MiB,
+    READ_ROUNDS = 4,
+    GATHERED_ROUNDS = 16,      /* where as much is waited for */
+    KEEP_BYTES = 1 * MiB,
     DIRECT_PIECES = 15,        /* of a frame that is not copied */
 };
 
@@ -56,6 +58,7 @@ struct ColoLink {
     size_t left_bytes;         /* of leaving: already with the device */
     uint64_t connection;       /* how many there have been */
     ColoSocket *socket;        /* past the device; NULL: through it */
+    uint32_t gather_bytes;     /* its mark; 0: readable at once */
     GSource *watch;
 };
 
@@ -388,6 +391,14 @@ static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
     }
 }
 
+/* That was all, for now. */
+static void end_read(ColoLink *link, size_t bytes)
+{
+    if (bytes && link->ops->read) {
+        link->ops->read(link->opaque, bytes);
+    }
+}
+
 /* A socket whose bytes are what its peer sent, maybe encrypted, or NULL. */
 static SocketChardev *socket_below(ColoLink *link)
 {
@@ -406,14 +417,16 @@ static SocketChardev *socket_below(ColoLink *link)
  * load that is a turn for every few frames, so the rest is read here. An end
  * or an error is left for the device to find.
  */
-static void read_more(ColoLink *link)
+static size_t read_more(ColoLink *link)
 {
+    size_t total_bytes = 0;
+
     for (int i = 0; i < READ_ROUNDS; i++) {
         SocketChardev *s = socket_below(link);
         ssize_t size;
 
         if (!s || !s->ioc || link->paused) {
-            return;
+            break;
         }
         if (!link->bulk) {
             link->bulk = g_malloc(READ_MAX_BYTES);
@@ -421,21 +434,25 @@ static void read_more(ColoLink *link)
         size = qio_channel_read(s->ioc, (char *)link->bulk, READ_MAX_BYTES,
                                 NULL);
         if (size <= 0) {
-            return;
+            break;
         }
         take_bytes(link, link->bulk, size);
+        total_bytes += size;
     }
+    return total_bytes;
 }
 
 static void read_bytes(void *opaque, const uint8_t *buf, int length)
 {
     ColoLink *link = opaque;
+    size_t size = length;
 
     if (link->ops->item) {
-        take_bytes(link, buf, length);
+        take_bytes(link, buf, size);
         if (length >= CHR_READ_BUF_LEN) {
-            read_more(link);
+            size += read_more(link);
         }
+        end_read(link, size);
     }
 }
 
@@ -457,6 +474,7 @@ static void forget_socket(ColoLink *link)
 {
     ColoSocket *s;
 
+    colo_link_gather(link, 0);
     WITH_QEMU_LOCK_GUARD(&link->lock) {
         s = g_steal_pointer(&link->socket);
     }
@@ -482,8 +500,9 @@ static void use_socket(ColoLink *link)
     }
 }
 
-/* False: there is no more now, or it has ended. */
-static bool read_some(ColoLink *link, ColoSocket *s, bool first)
+/* False: there is no more now, or it has ended. *@total_bytes has it added. */
+static bool read_some(ColoLink *link, ColoSocket *s, bool first,
+                      size_t *total_bytes)
 {
     size_t room_bytes;
     uint8_t *room = colo_framer_room(&link->framer, &room_bytes);
@@ -503,6 +522,7 @@ static bool read_some(ColoLink *link, ColoSocket *s, bool first)
         qemu_chr_fe_accept_input(&link->chr);
         return false;
     }
+    *total_bytes += n;
     colo_framer_advance(&link->framer, MIN(n, room_bytes));
     if (n >= room_bytes) {
         take_bytes(link, link->bulk, n - room_bytes);
@@ -513,20 +533,24 @@ static bool read_some(ColoLink *link, ColoSocket *s, bool first)
 static void readable(void *opaque)
 {
     ColoLink *link = opaque;
+    int rounds = READ_ROUNDS;
+    size_t bytes = 0;
 
-    for (int i = 0; i < READ_ROUNDS && !link->paused; i++) {
+    for (int i = 0; i < rounds && !link->paused; i++) {
         ColoSocket *s;
         bool more;
 
         WITH_QEMU_LOCK_GUARD(&link->lock) {
             s = colo_socket_ref(link->socket);
+            rounds = link->gather_bytes ? GATHERED_ROUNDS : rounds;
         }
-        more = s && read_some(link, s, i == 0);
+        more = s && read_some(link, s, i == 0, &bytes);
         colo_socket_unref(s);
         if (!more) {
             break;
         }
     }
+    end_read(link, bytes);
 }
 
 /* ------------------------------------------------- the connection itself */
@@ -573,6 +597,15 @@ static void event(void *opaque, QEMUChrEvent what)
         if (link->ops->closed) {
             link->ops->closed(link->opaque);
         }
+    }
+}
+
+void colo_link_gather(ColoLink *link, uint32_t bytes)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    if (link->socket && link->gather_bytes != bytes) {
+        link->gather_bytes = bytes;
+        colo_socket_set_mark(link->socket, bytes);
     }
 }
 

@@ -26,6 +26,9 @@ typedef struct ColoLinkOps {
     void (*item)(void *opaque, ColoFramerItem *item);
     /* All items of it have been handed over. May be NULL. */
     void (*batch)(void *opaque);
+    /* So have those of all pieces that were there, @bytes in all. May be
+     * NULL. */
+    void (*read)(void *opaque, size_t bytes);
     /* The device is connected / not any more. May be NULL. */
     void (*opened)(void *opaque);
     void (*closed)(void *opaque);
@@ -69,6 +72,9 @@ void colo_link_note_gap(ColoLink *link, ColoLinkResult r, uint64_t epoch);
 /* Send what is queued as far as the device takes it now. */
 void colo_link_flush(ColoLink *link);
 bool colo_link_is_open(ColoLink *link);
+/* Read when so many bytes have come, where the device can wait for them. For
+ * this connection, or until the next call; 0: read all as it comes. */
+void colo_link_gather(ColoLink *link, uint32_t bytes);
 /* In the link's context: stop or go on reading. */
 void colo_link_pause(ColoLink *link, bool on);
 

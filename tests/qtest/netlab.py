@@ -73,6 +73,19 @@ class Lab:
                 "server": False, "reconnect-ms": 50}}})
         return listener
 
+    def tcp_wire(self, name: str, vnet: bool = False) -> Wire:
+        """Add a chardev that is a TCP connection; our end of it."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            self.qmp.cmd("chardev-add", {"id": name, "backend": {
+                "type": "socket", "data": {
+                    "addr": {"type": "inet", "data": {
+                        "host": "127.0.0.1", "port": str(port)}},
+                    "server": False, "nodelay": True}}})
+            wire = Wire(listener.accept()[0], vnet)
+        self.context.at_end(wire.close)
+        return wire
+
     def connected(self, name: str) -> bool:
         """Does QEMU know that somebody is connected to the chardev?"""
         return any(c["label"] == name

@@ -6,14 +6,16 @@ belongs to a pair and is tested with one.  The line between the two sides
 always tells the length of the vnet header, which is 0 here.
 """
 
+import random
+import threading
 import time
-from typing import Any, Tuple
+from typing import Any, List, Tuple
 
 import packets
 from colo.case import Context, case, check, check_equal
 from netlab import Lab, Nic
 from test_net_compare import mixture
-from wires import Wire
+from wires import Drain, Wire
 
 HELLO = b"Hello! Any bytes will do."
 
@@ -116,6 +118,115 @@ def net_direct_split(context: Context) -> None:
         sec.send(frame)
         check_equal(nic.client.frame(), frame, "the frame")
     mirror.quiet(0.1)
+
+
+def ahead(context: Context) -> Tuple[Lab, Nic, Wire, List[bytes]]:
+    """The secondary is far ahead by TCP; what it has said."""
+    lab = Lab(context)
+    nic = lab.nic("n0")
+    sec = lab.tcp_wire("sec", vnet=True)
+    lab.add("colo-compare", "x0", netdev="n0", secondary="sec",
+            standalone=True)
+    said = [packets.udp(b"%1400d" % number) for number in range(400)]
+    sec.send(*said)
+    lab.wait_compare("x0", "secondary-held-frames", len(said))
+    return lab, nic, sec, said
+
+
+@case(linux=False, reference=False)
+def net_direct_ahead(context: Context) -> None:
+    """A secondary that is far ahead is read all the same: what it says when
+    its bulk is over, an answer of another flow, and what follows."""
+    lab, nic, sec, said = ahead(context)
+    answer = packets.udp(b"answer", guest_port=9)
+    for number in range(10):
+        last = packets.udp(b"%d" % number)
+        sec.send(last)
+        said.append(last)
+        lab.wait_compare("x0", "secondary-held-frames", len(said))
+        sec.send(answer)
+        nic.guest.send(answer)
+        check_equal(nic.client.frame(), answer, "an answer meanwhile")
+    more = said[:200]
+    for turn in range(10):
+        sec.send(*more[20 * turn:20 * turn + 20])
+        part = said[41 * turn:41 * turn + 41]
+        nic.guest.send(*part)
+        check(nic.client.frames(len(part)) == part, "what left")
+    for begin in range(0, len(more), 50):
+        nic.guest.send(*more[begin:begin + 50])
+        check(nic.client.frames(50) == more[begin:begin + 50], "the rest")
+    nic.client.quiet()
+    info = lab.compare_info("x0")
+    check_equal((info["held-frames"], info["secondary-held-frames"],
+                 info["asked-checkpoints"]), (0, 0, 0), "counters")
+
+
+@case(linux=False, reference=False)
+def net_direct_ahead_hangs_up(context: Context) -> None:
+    """What it has said before it hangs up counts, and the end is seen."""
+    lab, nic, sec, said = ahead(context)
+    said += [packets.udp(b"last word"), packets.udp(b"very last word")]
+    sec.send(*said[-2:])
+    sec.close()
+    lab.wait_connected("sec", False)
+    lab.wait_compare("x0", "secondary-held-frames", len(said))
+    check_equal(lab.compare_info("x0")["connected"], False, "connected")
+    nic.guest.send(*said[:10])
+    nic.client.quiet()          # behind a gap no datagram has a twin
+
+
+@case(linux=False, reference=False)
+def net_direct_order(context: Context) -> None:
+    """What the worker lets out and what the main loop does keep their order:
+    the guest is ahead here, and there the secondary."""
+    lab, nic, sec = direct(context, standalone=True)
+    chance = random.Random(1)
+    frames = [packets.udp(b"%d" % number) for number in range(3000)]
+    sent = {nic.guest: 0, sec: 0}
+    left: List[bytes] = []
+    while len(left) < len(frames):
+        wire = chance.choice((nic.guest, sec))
+        end = sent[wire] + chance.randrange(8)
+        wire.send(*frames[sent[wire]:end])
+        sent[wire] = min(end, len(frames))
+        if chance.random() < 0.1:
+            left += nic.client.frames(min(sent.values()) - len(left))
+    check(left == frames, "the order")
+    nic.client.quiet()
+    check_equal(lab.compare_info("x0")["held-frames"], 0, "held frames")
+
+
+@case(linux=False, reference=False)
+def net_direct_worker_in_demand(context: Context) -> None:
+    """The main loop waits for the worker, with the BQL, while that has frames
+    to let out: neither waits for ever."""
+    lab, nic, sec = direct(context, standalone=True)
+    drain = Drain(nic.client)
+    frames = [packets.udp(b"%d" % number, guest_port=1000 + number // 500)
+              for number in range(3000)]
+
+    def feed() -> None:
+        for begin in range(0, len(frames), 5):
+            part = b"".join(map(sec.encode, frames[begin:begin + 5]))
+            if sec.send_some(part, 0.1):
+                break
+
+    for number in range(20):
+        nic.guest.send(*frames)
+        lab.wait_compare("x0", "held-frames", len(frames))
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        time.sleep(0.0005 * number)
+        lab.delete("x0")
+        feeder.join()
+        sec.close()
+        lab.wait_connected("sec", False)
+        lab.add("colo-compare", "x0", netdev="n0", secondary="sec",
+                standalone=True)
+        sec = lab.wire("sec", vnet=True)
+    drain.stop()
+    lab.quit()
 
 
 @case(linux=False, reference=False)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* COLO: how much the secondary may say before the primary listens. */
+#include <glib.h>
+#include "colo/patience.h"
+
+enum { PARTS_OF_LEAD = 2, PARTS_OF_HELD = 8 };
+
+void colo_patience_init(ColoPatience *p)
+{
+    *p = (ColoPatience) { .due_us = INT64_MAX };
+}
+
+static uint32_t may_gather(ColoPatienceHeld held)
+{
+    uint64_t bytes = held.primary
+        ? MIN(held.primary / PARTS_OF_HELD, COLO_PATIENCE_BEHIND_BYTES)
+        : MIN(held.secondary / PARTS_OF_LEAD, COLO_PATIENCE_AHEAD_BYTES);
+
+    return bytes < COLO_PATIENCE_LEAST_BYTES ? 0 : bytes;
+}
+
+void colo_patience_read(ColoPatience *p, size_t bytes,
+                        ColoPatienceHeld held, int64_t now_us)
+{
+    colo_patience_init(p);
+    if (bytes < COLO_PATIENCE_BULK_BYTES) {
+        return;
+    }
+    p->bytes = may_gather(held);
+    if (p->bytes) {
+        p->due_us = now_us + (held.primary ? COLO_PATIENCE_BEHIND_US
+                                           : COLO_PATIENCE_AHEAD_US);
+    }
+}
+
+void colo_patience_look(ColoPatience *p, ColoPatienceHeld held)
+{
+    if (p->bytes && !may_gather(held)) {
+        colo_patience_init(p);
+    }
+}
+
+void colo_patience_tick(ColoPatience *p, int64_t now_us)
+{
+    if (now_us >= p->due_us) {
+        colo_patience_init(p);
+    }
+}
