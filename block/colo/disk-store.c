@@ -9,8 +9,9 @@
  * positions stay what they are. Room is given away from the front to the
  * back, so requests that follow each other lie beside each other.
  *
- * Nothing is given back byte by byte; a generation goes as a whole, and that
- * must not take time. Memory is counted per generation. A slot of the spill
+ * A generation goes as a whole, and that must not take time. Before that only
+ * whole chunks of memory are used again, when all that was given away of them
+ * has been given back. Memory is counted per generation. A slot of the spill
  * file carries the number of the generation that took it, and generations go
  * in the order in which they came: a slot is free when its number is less
  * than the one of the oldest generation. So nothing has to be done to a slot
@@ -50,6 +51,7 @@ void colo_store_open(ColoStore *s)
     g->own = colo_extents_new();
     g->undo = colo_extents_new();
     g->chunks = g_array_new(false, true, sizeof(ColoDiskChunk));
+    g->unused = g_array_new(false, false, sizeof(guint));
     g->first = s->next_chunk;
     g->number = s->next_number++;
     s->generations[s->count++] = g;
@@ -67,6 +69,7 @@ void colo_generation_free(ColoGeneration *g, GDestroyNotify free_data)
         }
     }
     g_array_unref(g->chunks);
+    g_array_unref(g->unused);
     colo_extents_free(g->own);
     colo_extents_free(g->undo);
     g_free(g);
@@ -110,8 +113,8 @@ void colo_store_join(ColoStore *s)
     g_assert(newer->first == older->first + older->chunks->len);
     join_undo(older, newer->undo);
     if (newer->chunks->len > 0) {
-        older->filled = (uint64_t)older->chunks->len * COLO_DISK_CHUNK_BYTES +
-                        newer->filled;
+        older->next = (uint64_t)older->chunks->len * COLO_DISK_CHUNK_BYTES +
+                      newer->next;
         g_array_append_vals(older->chunks, newer->chunks->data,
                             newer->chunks->len);
         g_array_set_size(newer->chunks, 0);
@@ -167,9 +170,17 @@ static uint64_t memory_count(const ColoStore *s)
     return count;
 }
 
-static void add_chunk(ColoStore *s, ColoGeneration *g)
+/* The index of a chunk that nobody uses. */
+static guint new_chunk(ColoStore *s, ColoGeneration *g)
 {
     ColoDiskChunk chunk = { .data = NULL };
+
+    if (g->unused->len > 0) {
+        guint index = g_array_index(g->unused, guint, g->unused->len - 1);
+
+        g_array_set_size(g->unused, g->unused->len - 1);
+        return index;
+    }
 
     if (memory_count(s) < s->memory_max_count) {
         g->memory_count++;
@@ -180,6 +191,7 @@ static void add_chunk(ColoStore *s, ColoGeneration *g)
     }
     g_array_append_val(g->chunks, chunk);
     s->next_chunk++;
+    return g->chunks->len - 1;
 }
 
 uint64_t colo_store_in_chunk(uint64_t where, uint64_t size)
@@ -192,27 +204,54 @@ uint64_t colo_store_take(ColoStore *s, uint64_t size, uint64_t *got)
     ColoGeneration *g = newest(s);
     uint64_t where;
 
-    if (g->filled == (uint64_t)g->chunks->len * COLO_DISK_CHUNK_BYTES) {
-        add_chunk(s, g);
+    if (g->next % COLO_DISK_CHUNK_BYTES == 0) {
+        g->next = (uint64_t)new_chunk(s, g) * COLO_DISK_CHUNK_BYTES;
     }
-    where = g->first * COLO_DISK_CHUNK_BYTES + g->filled;
+    where = g->first * COLO_DISK_CHUNK_BYTES + g->next;
     *got = colo_store_in_chunk(where, size);
-    g->filled += *got;
+    colo_store_chunk(s, where)->taken_bytes += *got;
+    g->next += *got;
     return where;
+}
+
+static ColoGeneration *generation_of(const ColoStore *s, uint64_t number)
+{
+    unsigned i;
+
+    for (i = 0; i < s->count; i++) {
+        ColoGeneration *g = s->generations[i];
+
+        if (number >= g->first && number - g->first < g->chunks->len) {
+            return g;
+        }
+    }
+    g_assert_not_reached();
 }
 
 ColoDiskChunk *colo_store_chunk(const ColoStore *s, uint64_t where)
 {
     uint64_t number = where / COLO_DISK_CHUNK_BYTES;
-    unsigned i;
+    const ColoGeneration *g = generation_of(s, number);
 
-    for (i = 0; i < s->count; i++) {
-        const ColoGeneration *g = s->generations[i];
+    return &g_array_index(g->chunks, ColoDiskChunk, number - g->first);
+}
 
-        if (number >= g->first && number - g->first < g->chunks->len) {
-            return &g_array_index(g->chunks, ColoDiskChunk,
-                                  number - g->first);
-        }
+void colo_store_give_back(ColoStore *s, uint64_t where, uint64_t size)
+{
+    uint64_t number = where / COLO_DISK_CHUNK_BYTES;
+    ColoGeneration *g = generation_of(s, number);
+    ColoDiskChunk *chunk = colo_store_chunk(s, where);
+    guint index = number - g->first;
+
+    g_assert(size <= chunk->taken_bytes &&
+             size == colo_store_in_chunk(where, size));
+    chunk->taken_bytes -= size;
+    if (chunk->taken_bytes > 0 || chunk->spilled) {
+        return;
     }
-    g_assert_not_reached();
+    if (g->next / COLO_DISK_CHUNK_BYTES == index) {
+        /* The one that room was taken from is begun anew. */
+        g->next = (uint64_t)index * COLO_DISK_CHUNK_BYTES;
+    }
+    g_array_append_val(g->unused, index);
 }

@@ -16,8 +16,10 @@ typedef struct ColoGeneration {
     ColoExtents *own;          /* nothing that undo has as well */
     ColoExtents *undo;
     GArray *chunks;            /* of ColoDiskChunk */
+    GArray *unused;            /* of guint: indices of chunks given back */
     uint64_t first;            /* number of the first of them */
-    uint64_t filled;           /* bytes of the chunks given away */
+    uint64_t next;             /* where the next room is, from the first chunk
+                                * on; at a chunk's end: nowhere yet */
     uint64_t number;           /* rises with each generation */
     uint64_t memory_count;     /* chunks */
     uint64_t spilled_count;
@@ -51,6 +53,8 @@ void colo_generation_free(ColoGeneration *g, GDestroyNotify free_data);
  * and in *@got how much of it lies there, in one chunk.
  */
 uint64_t colo_store_take(ColoStore *s, uint64_t size, uint64_t *got);
+/* It is not needed any more. In one chunk; of any generation. */
+void colo_store_give_back(ColoStore *s, uint64_t where, uint64_t size);
 /* How many of @size bytes at position @where lie in one chunk. */
 uint64_t colo_store_in_chunk(uint64_t where, uint64_t size);
 ColoDiskChunk *colo_store_chunk(const ColoStore *s, uint64_t where);

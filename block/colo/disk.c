@@ -38,6 +38,9 @@ typedef enum Call {
     CALL_ENTER,
     CALL_ROLL_BACK,
     CALL_TAKE_OVER,
+    CALL_OWN_AT,
+    CALL_SETTLED,
+    CALL_REUSE,
     CALL_WRITE_AT,
     CALL_WROTE,
     CALL_UNDO_AT,
@@ -73,13 +76,15 @@ static const Stage stages[COLO_DISK__MAX] = {
     },
     [COLO_DISK_RUNNING] = {
         "running", 1, TO_STORE,
-        MAY(CUT) | MAY(TAKE_OVER) | MAY(WRITE_AT) | MAY(WROTE) |
-        MAY(UNDO_AT) | MAY(SAVED) | MAY(CHUNK),
+        MAY(CUT) | MAY(TAKE_OVER) | MAY(OWN_AT) | MAY(SETTLED) |
+        MAY(REUSE) | MAY(WRITE_AT) | MAY(WROTE) | MAY(UNDO_AT) |
+        MAY(SAVED) | MAY(CHUNK),
         IN(OFF) | IN(CUT) | IN(MERGING) | IN(ALONE) | IN(BROKEN),
     },
     [COLO_DISK_CUT] = {
         "cut", 2, NOWHERE,
-        MAY(ENTER) | MAY(ROLL_BACK) | MAY(UNDO_AT) | MAY(SAVED) | MAY(CHUNK),
+        MAY(ENTER) | MAY(ROLL_BACK) | MAY(UNDO_AT) | MAY(SAVED) |
+        MAY(REUSE) | MAY(CHUNK),
         IN(OFF) | IN(RUNNING) | IN(BROKEN),
     },
     [COLO_DISK_MERGING] = {
@@ -287,6 +292,14 @@ void colo_disk_read_at(const ColoDisk *d, uint64_t offset, uint64_t size,
     *piece = (ColoPiece) { .offset = offset, .size = size };
 }
 
+bool colo_disk_own_at(const ColoDisk *d, uint64_t offset, uint64_t size,
+                      ColoPiece *piece)
+{
+    check(d, CALL_OWN_AT);
+    check_range(offset, size);
+    return find(newest(d)->own, offset, &size, piece);
+}
+
 static void take(ColoDisk *d, uint64_t offset, uint64_t size,
                  ColoPiece *piece)
 {
@@ -328,6 +341,21 @@ void colo_disk_write_zero_at(ColoDisk *d, uint64_t offset, uint64_t size,
         *piece = (ColoPiece) { .offset = offset, .is_new = true };
         set_place(piece, ZERO | offset, size);
         d->open_count++;
+    }
+}
+
+void colo_disk_settled(ColoDisk *d, uint64_t offset, uint64_t size)
+{
+    check(d, CALL_SETTLED);
+    check_range(offset, size);
+    colo_extents_remove(newest(d)->own, offset, size);
+}
+
+void colo_disk_reuse(ColoDisk *d, const ColoPiece *piece)
+{
+    check(d, CALL_REUSE);
+    if (piece->in_store) {
+        colo_store_give_back(&d->store, piece->where, piece->size);
     }
 }
 

@@ -20,7 +20,8 @@
  *
  * Contents lie in a store: chunks of COLO_DISK_CHUNK_BYTES, in memory up to a
  * limit, then in slots of a spill file. A chunk belongs to the generation
- * that filled it and goes with it. This module decides and counts; it moves
+ * that filled it and goes with it; one of memory is filled anew when nothing
+ * lies in it any more. This module decides and counts; it moves
  * no data. A "position" is chunk number * COLO_DISK_CHUNK_BYTES + offset.
  *
  * Order in which the caller does things, per request, with overlapping
@@ -29,12 +30,19 @@
  *   own write   write_at() for the next piece; put the data there; if the
  *               piece is new, wrote() enters it. To the parent: once the data
  *               is on it, wrote() takes it out of the maps.
+ *   twin write  own_at() until the request is covered: what the guest wrote and
+ *               the peer as well. Write it to the parent; then settled(). When
+ *               those who looked before that have read, reuse() each piece.
  *   peer write  undo_at() for the next piece that must be saved; read it from
  *               the parent, put it into the store, saved() enters it. Then
  *               write to the parent.
  *   merge       merge_at(); copy from the store to the parent; merged().
  * A piece given by write_at() or undo_at() and not entered (an error) is
  * given up with abandon(): its bytes stay unused until the generation goes.
+ * A twin write needs no end: what its stage does not allow any more is left
+ * out, and the place stays the guest's own or its room unused. After a
+ * roll_back() it may go on, after an enter() not: its pieces are gone. A cut
+ * that came before the write to the parent lacks it and must not be entered.
  * Every new piece is entered or given up before the stage changes, except by
  * break(), so the caller drains first; a piece on its way when the disk breaks
  * is entered or given up as if nothing had been.
@@ -83,6 +91,7 @@ typedef struct ColoDisk ColoDisk;
 typedef struct ColoDiskChunk {
     void *data;                /* the glue's: memory of a chunk; NULL: none
                                 * yet, or spilled */
+    uint32_t taken_bytes;      /* given away and not back */
     uint64_t slot;             /* slot of the spill file, if spilled */
     bool spilled;
 } ColoDiskChunk;
@@ -140,6 +149,23 @@ void colo_dropped_free(ColoDropped *dropped, GDestroyNotify free_data);
 /* First piece of the read @offset, @size (> 0). */
 void colo_disk_read_at(const ColoDisk *d, uint64_t offset, uint64_t size,
                        ColoPiece *piece);
+/*
+ * First piece of @offset, @size (> 0) if the guest itself has written there
+ * since the last cut; false: it has not. RUNNING.
+ */
+bool colo_disk_own_at(const ColoDisk *d, uint64_t offset, uint64_t size,
+                      ColoPiece *piece);
+/*
+ * The parent has these bytes now as the guest has written them: the maps need
+ * not. Where they lay in the store they stay for those who still read them
+ * there, until reuse(). RUNNING.
+ */
+void colo_disk_settled(ColoDisk *d, uint64_t offset, uint64_t size);
+/*
+ * @piece, of own_at() and settled(), is not read in the store any more: once,
+ * while its generation is there. RUNNING, CUT.
+ */
+void colo_disk_reuse(ColoDisk *d, const ColoPiece *piece);
 /*
  * First piece of a write by the guest. Stages OFF, MERGING, ALONE: on the
  * parent, whole. RUNNING: in the store; what a map has there is overwritten

@@ -23,6 +23,8 @@ enum {
     COLO_KEY_BYTES = 32,              /* session key of the page hash */
     COLO_DEVICE_MAX_BYTES = 1 << 30,  /* one device state blob */
     COLO_DEVICE_FRAME_MAX_BYTES = 1 << 22, /* part of it in one frame */
+    COLO_OFFER_MIN_BYTES = 1 << 16,   /* disk write that is offered by hash */
+    COLO_OFFER_MAX_BYTES = 1 << 23,
     COLO_PAGE_MIN_BYTES = 1024,       /* unit of tracking, a power of two */
     COLO_PAGE_MAX_BYTES = 65536,
 };

@@ -105,6 +105,13 @@ void colo_hash_key_init(ColoHashKey *k, const uint8_t key[COLO_KEY_BYTES]);
 void colo_page_hash(const ColoHashKey *k, const void *page, size_t size,
                     uint8_t out[COLO_HASH_BYTES]);
 
+/* The same of data that lies in pieces. */
+typedef struct ColoPieceHash ColoPieceHash;
+ColoPieceHash *colo_piece_hash_new(const ColoHashKey *k);
+void colo_piece_hash_add(ColoPieceHash *h, const void *data, size_t size);
+/* Ends it. */
+void colo_piece_hash_free(ColoPieceHash *h, uint8_t out[COLO_HASH_BYTES]);
+
 /* Running checksum of END. */
 typedef struct ColoChecksum ColoChecksum;
 ColoChecksum *colo_checksum_new(void);

@@ -24,6 +24,8 @@
  *   P REQUEST(n)       S DIRTY(n)* REPLY(n)
  *   P STATE(n) PAGES(n)* DEVICE(n)* END(n)
  *   S RECEIVED(n)      S LOADED(n) | FAILED(n)
+ *   between checkpoints, with COLO_FEATURE_OFFER: P OFFER*, each answered by
+ *   S ANSWER, in any order, before the REPLY to the REQUEST that follows
  *   either PING, answered by PONG, when nothing else came for a while
  *   either GOODBYE
  */
@@ -60,6 +62,8 @@ typedef enum ColoMsgType {
     COLO_MSG_PING = 15,
     COLO_MSG_PONG = 16,
     COLO_MSG_GOODBYE = 17,
+    COLO_MSG_OFFER = 18,
+    COLO_MSG_ANSWER = 19,
     COLO_MSG__MAX
 } ColoMsgType;
 
@@ -132,7 +136,8 @@ typedef struct ColoHello {
 } ColoHello;
 
 #define COLO_FEATURE_PAGE_HASH (1u << 0)
-#define COLO_FEATURES_ALL      (COLO_FEATURE_PAGE_HASH)
+#define COLO_FEATURE_OFFER     (1u << 1)
+#define COLO_FEATURES_ALL      (COLO_FEATURE_PAGE_HASH | COLO_FEATURE_OFFER)
 
 void colo_hello_clear(ColoHello *h);
 /* At most COLO_BLOCKS_MAX blocks: the caller refuses a guest with more. */
@@ -232,6 +237,33 @@ typedef struct ColoEnd {
 
 void colo_wire_put_end(GByteArray *out, const ColoEnd *e);
 ColoWireError colo_wire_get_end(const uint8_t *in, size_t size, ColoEnd *e);
+
+/* -- OFFER (P) and ANSWER (S) ------------------------------------------- */
+
+/*
+ * The primary's guest writes @hash's data to a disk. A secondary whose guest
+ * has written the same need not be sent it: it accepts, which stands for
+ * having received the write.
+ */
+typedef struct ColoOffer {
+    uint64_t id;               /* of the offer, new for each in a session */
+    uint64_t disk;             /* the same number on both sides, not 0 */
+    uint64_t offset;           /* bytes, on the disk */
+    uint32_t bytes;            /* COLO_OFFER_MIN_BYTES to _MAX_BYTES */
+    uint8_t hash[COLO_HASH_BYTES]; /* keyed, of these bytes */
+} ColoOffer;
+
+typedef struct ColoAnswer {
+    uint64_t id;               /* of the offer */
+    bool is_accepted;          /* else the data is to be sent */
+} ColoAnswer;
+
+void colo_wire_put_offer(GByteArray *out, const ColoOffer *o);
+ColoWireError colo_wire_get_offer(const uint8_t *in, size_t size,
+                                  ColoOffer *o);
+void colo_wire_put_answer(GByteArray *out, const ColoAnswer *a);
+ColoWireError colo_wire_get_answer(const uint8_t *in, size_t size,
+                                   ColoAnswer *a);
 
 /* START: u32 paused (0/1): the primary's guest is paused by its operator. */
 void colo_wire_put_start(GByteArray *out, bool paused);

@@ -28,16 +28,49 @@ void colo_hash_key_init(ColoHashKey *k, const uint8_t key[COLO_KEY_BYTES])
     }
 }
 
-void colo_page_hash(const ColoHashKey *k, const void *page, size_t size,
-                    uint8_t out[COLO_HASH_BYTES])
+static void put_hash(XXH128_hash_t hash, uint8_t out[COLO_HASH_BYTES])
 {
     XXH128_canonical_t value;
 
     G_STATIC_ASSERT(sizeof(value.digest) == COLO_HASH_BYTES);
-    XXH128_canonicalFromHash(&value,
-                             XXH3_128bits_withSecret(page, size, k->secret,
-                                                     sizeof(k->secret)));
+    XXH128_canonicalFromHash(&value, hash);
     memcpy(out, value.digest, COLO_HASH_BYTES);
+}
+
+void colo_page_hash(const ColoHashKey *k, const void *page, size_t size,
+                    uint8_t out[COLO_HASH_BYTES])
+{
+    put_hash(XXH3_128bits_withSecret(page, size, k->secret,
+                                     sizeof(k->secret)), out);
+}
+
+struct ColoPieceHash {
+    XXH3_state_t *state;
+};
+
+/* @k is read until the end. */
+ColoPieceHash *colo_piece_hash_new(const ColoHashKey *k)
+{
+    ColoPieceHash *h = g_new(ColoPieceHash, 1);
+
+    h->state = XXH3_createState();
+    g_assert(h->state);
+    XXH3_128bits_reset_withSecret(h->state, k->secret, sizeof(k->secret));
+    return h;
+}
+
+void colo_piece_hash_add(ColoPieceHash *h, const void *data, size_t size)
+{
+    if (size > 0) {
+        XXH3_128bits_update(h->state, data, size);
+    }
+}
+
+void colo_piece_hash_free(ColoPieceHash *h, uint8_t out[COLO_HASH_BYTES])
+{
+    put_hash(XXH3_128bits_digest(h->state), out);
+    XXH3_freeState(h->state);
+    g_free(h);
 }
 
 /* ------------------------------------------------------------ checksum */

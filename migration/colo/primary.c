@@ -492,9 +492,12 @@ static PrimaryHandler *const message_table[COLO_P__MAX][COLO_MSG__MAX] = {
         [COLO_MSG_REFUSE] = msg_refuse,
     },
     [COLO_P_BEGINNING] = { WHILE_LOCAL },
-    [COLO_P_RUNNING] = { ALWAYS_OK },
+    [COLO_P_RUNNING] = { ALWAYS_OK, [COLO_MSG_ANSWER] = msg_noted },
     [COLO_P_REQUESTED] = {
         ALWAYS_OK,
+        /* What is offered is answered before the REPLY: the guest cannot be
+         * stopped while one of its writes waits. */
+        [COLO_MSG_ANSWER] = msg_noted,
         [COLO_MSG_DIRTY] = msg_noted,
         [COLO_MSG_REPLY] = requested_reply,
         [COLO_MSG_FAILED] = msg_failed,
@@ -513,6 +516,7 @@ static PrimaryHandler *const message_table[COLO_P__MAX][COLO_MSG__MAX] = {
     },
     /* Whatever was under way when our GOODBYE went out. */
     [COLO_P_PARTING] = {
+        [COLO_MSG_ANSWER] = msg_noted,
         [COLO_MSG_PONG] = msg_noted,
         [COLO_MSG_PING] = msg_noted,
         [COLO_MSG_DIRTY] = msg_noted,

@@ -437,7 +437,11 @@ static SecondaryHandler *const message_table[COLO_S__MAX][COLO_MSG__MAX] = {
     [COLO_S_WAITING] = { ALWAYS_OK, [COLO_MSG_HELLO] = waiting_hello },
     [COLO_S_BEGINNING] = { WHILE_LOCAL },
     [COLO_S_READY] = { ALWAYS_OK, [COLO_MSG_START] = ready_start },
-    [COLO_S_RUNNING] = { ALWAYS_OK, [COLO_MSG_REQUEST] = running_request },
+    [COLO_S_RUNNING] = {
+        ALWAYS_OK,
+        [COLO_MSG_OFFER] = msg_noted,
+        [COLO_MSG_REQUEST] = running_request,
+    },
     [COLO_S_COLLECTING] = { WHILE_LOCAL },
     [COLO_S_RECEIVING] = {
         ALWAYS_OK,

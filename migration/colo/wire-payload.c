@@ -8,11 +8,14 @@
  *   reply    u64 dirty_pages, u32 dirty_frames     REPLY
  *   end      u64 page_count, u64 device_bytes, u32 frame_count, u64 checksum
  *   start    u32 paused                            START
+ *   offer    u64 id, u64 disk, u64 offset, u32 bytes, u8 hash[16]   OFFER
+ *   answer   u64 id, u32 accepted                  ANSWER
  *
  * Runs are the head of DIRTY and PAGES. They are checked against the table
  * of RAM blocks while they are decoded: whoever holds decoded runs may index
  * memory with them.
  */
+#include <string.h>
 #include "colo/machine.h"
 #include "colo/wire.h"
 #include "wire-bytes.h"
@@ -249,6 +252,61 @@ ColoWireError colo_wire_get_start(const uint8_t *in, size_t size,
     uint32_t value = colo_get_u32(&r);
 
     *paused = value;
+    if (value > 1) {
+        colo_reader_fail(&r, COLO_WIRE_BAD_VALUE);
+    }
+    return colo_reader_finish(&r);
+}
+
+/* ----------------------------------------------------- offer and answer */
+
+void colo_wire_put_offer(GByteArray *out, const ColoOffer *o)
+{
+    colo_put_u64(out, o->id);
+    colo_put_u64(out, o->disk);
+    colo_put_u64(out, o->offset);
+    colo_put_u32(out, o->bytes);
+    g_byte_array_append(out, o->hash, sizeof(o->hash));
+}
+
+ColoWireError colo_wire_get_offer(const uint8_t *in, size_t size,
+                                  ColoOffer *o)
+{
+    ColoReader r = colo_reader(in, size);
+    const uint8_t *hash;
+
+    o->id = colo_get_u64(&r);
+    o->disk = colo_get_u64(&r);
+    o->offset = colo_get_u64(&r);
+    o->bytes = colo_get_u32(&r);
+    hash = colo_reader_take(&r, sizeof(o->hash));
+    if (hash) {
+        memcpy(o->hash, hash, sizeof(o->hash));
+    }
+    if (r.error == COLO_WIRE_OK &&
+        (o->disk == 0 || o->bytes < COLO_OFFER_MIN_BYTES ||
+         o->bytes > COLO_OFFER_MAX_BYTES ||
+         o->offset > (uint64_t)INT64_MAX - o->bytes)) {
+        colo_reader_fail(&r, COLO_WIRE_BAD_VALUE);
+    }
+    return colo_reader_finish(&r);
+}
+
+void colo_wire_put_answer(GByteArray *out, const ColoAnswer *a)
+{
+    colo_put_u64(out, a->id);
+    colo_put_u32(out, a->is_accepted);
+}
+
+ColoWireError colo_wire_get_answer(const uint8_t *in, size_t size,
+                                   ColoAnswer *a)
+{
+    ColoReader r = colo_reader(in, size);
+    uint32_t value;
+
+    a->id = colo_get_u64(&r);
+    value = colo_get_u32(&r);
+    a->is_accepted = value;
     if (value > 1) {
         colo_reader_fail(&r, COLO_WIRE_BAD_VALUE);
     }

@@ -51,6 +51,8 @@ static const struct {
     [COLO_MSG_PING]     = { "PING", 0, 0 },
     [COLO_MSG_PONG]     = { "PONG", 0, 0 },
     [COLO_MSG_GOODBYE]  = { "GOODBYE", 0, NOTICE_MAX_BYTES },
+    [COLO_MSG_OFFER]    = { "OFFER", 0, 8 + 8 + 8 + 4 + COLO_HASH_BYTES },
+    [COLO_MSG_ANSWER]   = { "ANSWER", 0, 8 + 4 },
 };
 
 static bool msg_is_known(unsigned t)

@@ -22,6 +22,16 @@ void core_read_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p)
     }
 }
 
+bool core_own_at(DiskWorld *w, uint64_t offset, uint64_t size, ColoPiece *p)
+{
+    if (broken_now(w, BREAK_UNDO_AS_OWN)) {
+        colo_disk_read_at(w->disk, offset, size, p);
+        return p->in_store || p->is_zero;
+    }
+    return colo_disk_own_at(w->disk, offset, size, p) &&
+           !broken_now(w, BREAK_OWN_UNTOLD);
+}
+
 static void maybe_to_parent(DiskWorld *w, ColoPiece *p)
 {
     if ((p->in_store || p->is_zero) && broken_now(w, BREAK_OWN_TO_PARENT)) {
@@ -54,6 +64,41 @@ void core_wrote(DiskWorld *w, const ColoPiece *p)
                !broken_now(w, BREAK_MERGE_OVER)) {
         colo_disk_wrote(w->disk, p);
     }
+}
+
+void core_settled(DiskWorld *w, uint64_t offset, uint64_t size)
+{
+    if (offset + size < w->bytes && broken_now(w, BREAK_SETTLED_BESIDE)) {
+        size += w->grain;
+    }
+    if (!broken_now(w, BREAK_UNSETTLED)) {
+        colo_disk_settled(w->disk, offset, size);
+    }
+}
+
+/* What the store knows of a chunk is spoilt only meanwhile. */
+void core_reuse(DiskWorld *w, const ColoPiece *p)
+{
+    ColoDiskChunk *c, was;
+
+    if (broken_now(w, BREAK_REUSE_NEVER)) {
+        return;
+    }
+    if (!p->in_store) {
+        colo_disk_reuse(w->disk, p);
+        return;
+    }
+    c = colo_disk_chunk(w->disk, p->where);
+    was = *c;
+    if (broken_now(w, BREAK_REUSE_ALL)) {
+        c->taken_bytes = p->size;
+    }
+    if (broken_now(w, BREAK_REUSE_SPILLED)) {
+        c->spilled = false;
+    }
+    colo_disk_reuse(w->disk, p);
+    c->taken_bytes = was.taken_bytes - p->size;
+    c->spilled = was.spilled;
 }
 
 static bool is_skipped(DiskWorld *w, const ColoPiece *p)

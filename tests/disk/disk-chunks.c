@@ -2,7 +2,7 @@
 /*
  * The store of the world: memory and a spill file as the core distributes
  * them, and what the oracle knows of each chunk. Room is filled with junk when
- * it is given away and when it is dropped, so that a read of either is seen.
+ * it is given away, given back and dropped, so that a read of either is seen.
  * The memory of chunks is kept from world to world: most of it is never
  * touched, and to get it anew each time takes longer than all the rest.
  */
@@ -138,6 +138,22 @@ static void check_slot(DiskWorld *w, uint64_t slot)
     world_must(w, counts.spill_end / CHUNK > slot, "slots");
 }
 
+static bool is_empty(const Known *k)
+{
+    return !k->spilled && k->taken == 0;
+}
+
+/* Nothing new while there is room. */
+static void check_no_empty(DiskWorld *w)
+{
+    const GArray *chunks = newest_epoch(w)->chunks;
+    guint i;
+
+    for (i = 0; i < chunks->len; i++) {
+        world_must(w, !is_empty(&g_array_index(chunks, Known, i)), "reuse");
+    }
+}
+
 /* A chunk that was not there before. */
 static void add_known(DiskWorld *w, uint64_t number)
 {
@@ -146,10 +162,7 @@ static void add_known(DiskWorld *w, uint64_t number)
     Known k = { .number = number, .slot = c.slot, .spilled = c.spilled };
     bool is_full = memory_chunks(w) >= w->memory_max;
 
-    if (chunks->len > 0) {
-        world_must(w, g_array_index(chunks, Known, chunks->len - 1).used ==
-                      CHUNK, "fill");
-    }
+    check_no_empty(w);
     world_must(w, c.spilled == is_full, "memory");
     world_must(w, c.data == NULL, "chunk");
     if (c.spilled) {
@@ -164,8 +177,31 @@ static void add_known(DiskWorld *w, uint64_t number)
 }
 
 /*
- * Room is new when nothing covers the bytes; it must not have been anybody's
- * before. Otherwise it is that of the undo.
+ * New room comes from the chunk that is being filled, up to its end; then from
+ * one in which nothing lies.
+ */
+static void take_room(DiskWorld *w, Known *k, uint32_t from, uint32_t size)
+{
+    Epoch *e = newest_epoch(w);
+    const Known *filling = known_of(e, e->filling);
+
+    world_must(w, k == known_of(e, k->number) && from == k->used, "fill");
+    if (k != filling) {
+        world_must(w, !filling || filling->used == CHUNK ||
+                      is_empty(filling), "fill");
+        world_must(w, k->taken == 0, "reuse");
+    }
+    e->filling = k->number;
+    k->used = from + size;
+    k->taken += size;
+    /* no more than what the disk could read back */
+    memset(k->cells + grains_in(w, from), JUNK_NEW,
+           grains_in(w, MIN(size, w->bytes)) * sizeof(Cell));
+}
+
+/*
+ * Room is new when nothing covers the bytes; it must not be anybody's then.
+ * Otherwise it is that of the undo.
  */
 void world_note(DiskWorld *w, const ColoPiece *p, bool is_fresh)
 {
@@ -179,15 +215,32 @@ void world_note(DiskWorld *w, const ColoPiece *p, bool is_fresh)
     if (!k) {
         add_known(w, p->where / CHUNK);
         k = find_known(w, p->where / CHUNK);
+    } else if (is_fresh && from == 0) {
+        world_must(w, is_empty(k), "reuse");
+        w->count->again++;
     }
     if (is_fresh) {
-        world_must(w, from == k->used, "fill");
-        k->used = from + p->size;
-        /* no more than what the disk could read back */
-        memset(k->cells + grains_in(w, from), JUNK_NEW,
-               grains_in(w, MIN(p->size, w->bytes)) * sizeof(Cell));
+        take_room(w, k, from, p->size);
     } else {
         world_must(w, from + p->size <= k->used, "place");
+    }
+}
+
+void world_back(DiskWorld *w, const ColoPiece *p)
+{
+    uint32_t from = p->where % CHUNK;
+    Known *k = find_known(w, p->where / CHUNK);
+
+    world_must(w, k && p->size <= k->taken && from + p->size <= k->used,
+               "reuse");
+    if (w->failed) {
+        return;
+    }
+    memset(k->cells + grains_in(w, from), JUNK_DROPPED,
+           grains_in(w, MIN(p->size, w->bytes)) * sizeof(Cell));
+    k->taken -= p->size;
+    if (is_empty(k)) {
+        k->used = 0;
     }
 }
 
@@ -230,6 +283,7 @@ void epoch_open(DiskWorld *w)
     memcpy(e->view, w->image, grains(w) * sizeof(Cell));
     memset(e->covered, BY_NONE, grains(w));
     g_array_set_size(e->chunks, 0);
+    e->filling = NO_CHUNK;
 }
 
 void epoch_drop(DiskWorld *w)
@@ -258,6 +312,9 @@ void epoch_join(DiskWorld *w)
         if (older->covered[i] == BY_NONE) {
             older->covered[i] = newer->covered[i];
         }
+    }
+    if (newer->filling != NO_CHUNK) {
+        older->filling = newer->filling;
     }
     g_array_append_vals(older->chunks, newer->chunks->data,
                         newer->chunks->len);

@@ -6,35 +6,10 @@
 #include <string.h>
 #include "disk-world-int.h"
 
-/* @size bytes of the disk from @offset on, in an array of its grains. */
-static void copy(const DiskWorld *w, Cell *disk, uint64_t offset,
-                 const Cell *from, uint64_t size)
-{
-    memcpy(disk + grains_in(w, offset), from,
-           grains_in(w, size) * sizeof(Cell));
-}
-
-static const Cell *noise_of(DiskWorld *w, uint32_t noise)
-{
-    return w->noise + noise;
-}
-
-static bool equal(const DiskWorld *w, const Cell *a, const Cell *b,
-                  uint64_t size)
-{
-    return memcmp(a, b, grains_in(w, size) * sizeof(Cell)) == 0;
-}
-
 /* Contents that no other write has at this place, as good as never. */
 static uint32_t new_noise(DiskWorld *w)
 {
     return choose(w, NOISE_BEGINS);
-}
-
-static void cover(DiskWorld *w, const ColoPiece *p, uint8_t by)
-{
-    memset(newest_epoch(w)->covered + grains_in(w, p->offset), by,
-           grains_in(w, p->size));
 }
 
 /* In undo, what nothing has covered so far. */
@@ -58,8 +33,8 @@ static void put(DiskWorld *w, uint64_t where, const Cell *data,
     }
 }
 
-static void check_piece(DiskWorld *w, const ColoPiece *p, uint64_t offset,
-                        uint64_t size)
+void world_check_piece(DiskWorld *w, const ColoPiece *p, uint64_t offset,
+                       uint64_t size)
 {
     world_must(w, p->offset == offset && p->size > 0 && p->size <= size &&
                   p->size % w->grain == 0, "piece");
@@ -73,35 +48,77 @@ static const Cell *view_of(DiskWorld *w)
            ? w->epochs[0].view : w->image;
 }
 
+const Cell *world_data(DiskWorld *w, const ColoPiece *p)
+{
+    return p->in_store ? world_place(w, p->where, p->size)
+           : p->is_zero ? noise_of(w, ZEROES)
+                        : w->parent + grains_in(w, p->offset);
+}
+
+void world_see(DiskWorld *w, const ColoPiece *p)
+{
+    const Cell *seen = world_data(w, p);
+
+    if (!w->failed) {
+        world_must(w, equal(w, seen, view_of(w) + grains_in(w, p->offset),
+                            p->size), "guest-view");
+    }
+}
+
 void world_read(DiskWorld *w, uint32_t offset, uint32_t size)
 {
-    const Cell *view = view_of(w), *seen;
-
     while (size > 0 && !w->failed) {
         ColoPiece p;
 
         core_read_at(w, offset, size, &p);
-        check_piece(w, &p, offset, size);
+        world_check_piece(w, &p, offset, size);
         world_must(w, !p.is_new && !(p.in_store && p.is_zero), "piece");
-        seen = p.in_store ? world_place(w, p.where, p.size)
-               : p.is_zero ? noise_of(w, ZEROES)
-                           : w->parent + grains_in(w, p.offset);
-        if (w->failed) {
-            return;
+        if (!w->failed) {
+            world_see(w, &p);
         }
-        world_must(w, equal(w, seen, view + grains_in(w, offset), p.size),
-                   "guest-view");
+        offset += p.size;
+        size -= p.size;
+    }
+}
+
+void world_check_own(DiskWorld *w, const ColoPiece *p)
+{
+    const Epoch *e = newest_epoch(w);
+    uint32_t at = grains_in(w, p->offset), count = grains_in(w, p->size), i;
+    const Cell *seen;
+
+    world_must(w, !p->is_new && p->in_store != p->is_zero, "piece");
+    for (i = 0; i < count; i++) {
+        world_must(w, e->covered[at + i] ==
+                      (p->is_zero ? BY_OWN | NO_ROOM : BY_OWN), "own");
+    }
+    seen = world_data(w, p);
+    world_must(w, seen && equal(w, seen, e->view + at, p->size), "own");
+}
+
+void world_look_own(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    const Epoch *e = newest_epoch(w);
+
+    while (size > 0 && !w->failed) {
+        ColoPiece p;
+
+        if (core_own_at(w, offset, size, &p)) {
+            world_check_piece(w, &p, offset, size);
+            if (!w->failed) {
+                world_check_own(w, &p);
+            }
+        } else {
+            world_must(w, !(e->covered[grains_in(w, offset)] & BY_OWN),
+                       "own");
+            p.size = w->grain;
+        }
         offset += p.size;
         size -= p.size;
     }
 }
 
 /* ----------------------------------------------------------- on the way */
-
-static bool overlap(const ColoPiece *p, uint64_t offset, uint64_t size)
-{
-    return p->offset < offset + size && offset < p->offset + p->size;
-}
 
 static void end_own(DiskWorld *w, const Late *l)
 {
@@ -148,15 +165,24 @@ static void end_late(DiskWorld *w, guint i)
     }
 }
 
-void world_settle(DiskWorld *w, uint32_t offset, uint32_t size)
+void world_settle_late(DiskWorld *w, uint32_t offset, uint32_t size)
 {
     guint i = w->late->len;
 
     while (i-- > 0 && !w->failed) {
-        if (overlap(&g_array_index(w->late, Late, i).piece, offset, size)) {
+        const ColoPiece *p = &g_array_index(w->late, Late, i).piece;
+
+        if (overlap(p->offset, p->size, offset, size)) {
             end_late(w, i);
         }
     }
+}
+
+void world_settle(DiskWorld *w, uint32_t offset, uint32_t size)
+{
+    world_settle_late(w, offset, size);
+    world_settle_twins(w, offset, size);
+    world_settle_readers(w, offset, size);
 }
 
 /* The request stays on its way; it was given new room. */
@@ -242,7 +268,7 @@ static void own(DiskWorld *w, uint32_t offset, uint32_t size, bool zeroes)
         } else {
             core_write_at(w, offset, size, &p);
         }
-        check_piece(w, &p, offset, size);
+        world_check_piece(w, &p, offset, size);
         world_must(w, !p.is_zero || (zeroes && !p.in_store), "piece");
         world_must(w, w->stage == COLO_DISK_RUNNING ||
                       (!p.in_store && !p.is_zero && p.size == size), "piece");
@@ -367,9 +393,8 @@ void world_merge(DiskWorld *w, uint32_t offset, uint32_t size_max)
                   p.size <= size_max && p.offset + p.size <= w->bytes &&
                   p.offset % w->grain == 0 && p.size % w->grain == 0,
                "piece");
-    data = p.is_zero ? noise_of(w, ZEROES)
-                     : world_place(w, p.where, p.size);
-    if (!data) {
+    data = world_data(w, &p);
+    if (w->failed) {
         return;
     }
     if (!broken_now(w, BREAK_MERGE_SKIP)) {

@@ -132,6 +132,9 @@ static void read_settled(DiskWorld *w, uint32_t offset, uint32_t size)
 {
     world_settle(w, offset, size);
     world_read(w, offset, size);
+    if (w->stage == COLO_DISK_RUNNING) {
+        world_look_own(w, offset, size);
+    }
 }
 
 static void step_read(DiskWorld *w)
@@ -166,6 +169,26 @@ static void step_waste(DiskWorld *w)
     world_waste(w, (1 + choose(w, CHUNK / w->grain)) * w->grain);
 }
 
+static void step_twin(DiskWorld *w)
+{
+    step_range(w, "twin", world_twin);
+}
+
+static void step_churn(DiskWorld *w)
+{
+    world_churn(w, (1 + choose(w, CHUNK / w->grain)) * w->grain);
+}
+
+static void step_reader(DiskWorld *w)
+{
+    step_range(w, "reader", world_reader);
+}
+
+static void step_go_on(DiskWorld *w)
+{
+    world_go_on(w);
+}
+
 static void step_free(DiskWorld *w)
 {
     /* a wrong core may still use it */
@@ -177,7 +200,11 @@ static void step_free(DiskWorld *w)
 
 #define IN(stage) (1u << COLO_DISK_##stage)
 
-/* What may be done in which stages, how often, and which changes them. */
+/*
+ * What may be done in which stages, how often, and which changes them. Kept
+ * inputs of the fuzzer know a step by the weights before it: new ones go to
+ * the end.
+ */
 static const struct Step {
     const char *name;
     void (*fn)(DiskWorld *w);
@@ -204,6 +231,11 @@ static const struct Step {
     { "stop", do_stop, IN(CUT) | IN(MERGING), 1, true, true },
     { "stop", do_stop, IN(ALONE) | IN(BROKEN), 20, true, true },
     { "break", do_break, IN(RUNNING) | IN(CUT), 1, true, false },
+    { "twin", step_twin, IN(RUNNING), 14, false, false },
+    { "churn", step_churn, IN(RUNNING), 10, false, false },
+    { "reader", step_reader, IN(RUNNING), 8, false, false },
+    { "go on", step_go_on, IN(RUNNING) | IN(CUT) | IN(BROKEN), 8, false,
+      false },
 };
 
 static const struct Step *choose_step(DiskWorld *w)
@@ -236,7 +268,7 @@ bool disk_world_step(DiskWorld *w)
         return true;
     }
     if (step->waits) {
-        world_settle(w, 0, w->bytes);
+        world_quiesce(w, step->fn == do_cut || step->fn == do_roll_back);
     }
     if (w->trace && step->is_change) {
         printf("# %s\n", step->name);
@@ -255,6 +287,11 @@ bool disk_world_step(DiskWorld *w)
 static void free_dropped(void *dropped)
 {
     colo_dropped_free(dropped, cells_give);
+}
+
+static void clear_twin(void *twin)
+{
+    g_array_unref(((Twin *)twin)->pieces);
 }
 
 /* The same for all worlds. */
@@ -311,6 +348,9 @@ DiskWorld *disk_world_new(Choices *choices, Breakage breakage, bool trace,
     w->noise = get_noise();
     w->slots = g_ptr_array_new_with_free_func(cells_give);
     w->late = g_array_new(false, false, sizeof(Late));
+    w->twins = g_array_new(false, false, sizeof(Twin));
+    g_array_set_clear_func(w->twins, clear_twin);
+    w->readers = g_array_new(false, false, sizeof(ColoPiece));
     w->dropped = g_ptr_array_new_with_free_func(free_dropped);
     return w;
 }
@@ -324,6 +364,8 @@ void disk_world_free(DiskWorld *w)
     epoch_destroy(&w->epochs[1]);
     g_ptr_array_unref(w->slots);
     g_array_unref(w->late);
+    g_array_unref(w->twins);
+    g_array_unref(w->readers);
     g_ptr_array_unref(w->dropped);
     g_free(w);
     /* the memory of each chunk comes back, once */

@@ -11,6 +11,9 @@
  *
  * Requests may stay on their way while others go on, as long as they do not
  * overlap; a change of the stage waits for them, except when the disk breaks.
+ * A write of the peer that the guest has made as well may even outlast a cut
+ * and a roll-back, and a read whose data has been looked for may read it at
+ * any time until its room is given back.
  *
  * What a run does is decided by choices, from a seeded generator or from the
  * bytes of a fuzzer. The properties, by the names that a failure has:
@@ -23,7 +26,10 @@
  *   slots          a new slot is the lowest that nobody uses
  *   memory         memory is used up to its limit, and no further
  *   fill           room is given away from front to back
+ *   reuse          memory in which nothing lies is used again, before more is
+ *                  taken, and nothing else is
  *   place          what has room already is written there
+ *   own            what the guest wrote is told, and nothing else
  *   counts         the counters count what the oracle counts
  *   runs           the runs cover what the oracle has covered
  *
@@ -55,6 +61,15 @@ typedef enum Breakage {
     BREAK_NO_LIMIT,            /* a chunk lies in memory that is not free */
     BREAK_COUNT,               /* a byte is not counted */
     BREAK_RUN,                 /* a run is not told */
+    BREAK_UNDO_AS_OWN,         /* what was saved is told as written */
+    BREAK_OWN_UNTOLD,          /* what was written is not told */
+    BREAK_SETTLED_UNWRITTEN,   /* a twin is settled, not on the parent */
+    BREAK_UNSETTLED,           /* the maps are not told of a twin */
+    BREAK_SETTLED_BESIDE,      /* what lies behind it is settled as well */
+    BREAK_REUSE_EARLY,         /* room is given back under readers */
+    BREAK_REUSE_NEVER,         /* room is not given back */
+    BREAK_REUSE_ALL,           /* a chunk goes with the first piece of it */
+    BREAK_REUSE_SPILLED,       /* a slot is used again */
     BREAK__MAX
 } Breakage;
 
@@ -69,6 +84,8 @@ typedef struct WorldCount {
     uint64_t steps, bytes;
     uint64_t zeroes;           /* pieces kept without their bytes */
     uint64_t enters, roll_backs, merges, breaks, spilled, late, given_up;
+    uint64_t twins, outlasted; /* begun; a change of the stage */
+    uint64_t again;            /* chunks used again */
 } WorldCount;
 
 typedef struct DiskWorld DiskWorld;

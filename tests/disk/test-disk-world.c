@@ -21,19 +21,22 @@ enum { RUNS_DEFAULT = 600, STEPS_DEFAULT = 2000, BREAK_RUNS = 100 };
 
 static const struct {
     const char *name;
-    const char *caught_by[3];
+    const char *caught_by[4];
 } breakages[BREAK__MAX] = {
     [BREAK_SKIP_UNDO] = { "skipped-undo", { "guest-view", "counts",
                                            "place" } },
     [BREAK_OLDER_COVERS] = { "undo-of-older", { "guest-view", "counts",
                                                 "place" } },
-    [BREAK_LOSE_OWN] = { "lost-own", { "guest-view", "counts", "place" } },
+    [BREAK_LOSE_OWN] = { "lost-own", { "guest-view", "counts", "place",
+                                       "own" } },
     [BREAK_OWN_TO_PARENT] = { "own-to-parent", { "parent", "place",
-                                                 "guest-view" } },
+                                                 "guest-view", "own" } },
     [BREAK_WRONG_PLACE] = { "wrong-place", { "guest-view" } },
     [BREAK_ZEROES] = { "zeroes-of-parent", { "guest-view" } },
-    [BREAK_OLD_GUEST] = { "loaded-anyway", { "guest-view", "counts" } },
-    [BREAK_NO_DROP] = { "nothing-dropped", { "guest-view", "chunk" } },
+    [BREAK_OLD_GUEST] = { "loaded-anyway", { "guest-view", "counts",
+                                             "own" } },
+    [BREAK_NO_DROP] = { "nothing-dropped", { "guest-view", "chunk",
+                                             "own" } },
     [BREAK_MERGE_SKIP] = { "piece-not-merged", { "guest-view", "parent" } },
     [BREAK_MERGE_OVER] = { "merged-over", { "guest-view", "parent" } },
     [BREAK_MERGE_SHORT] = { "short-merge", { "parent", "stage" } },
@@ -41,6 +44,18 @@ static const struct {
     [BREAK_NO_LIMIT] = { "no-limit", { "memory" } },
     [BREAK_COUNT] = { "byte-not-counted", { "counts" } },
     [BREAK_RUN] = { "run-not-told", { "runs" } },
+    [BREAK_UNDO_AS_OWN] = { "undo-as-own", { "own" } },
+    [BREAK_OWN_UNTOLD] = { "own-not-told", { "own" } },
+    [BREAK_SETTLED_UNWRITTEN] = { "settled-unwritten", { "guest-view",
+                                                         "parent" } },
+    [BREAK_UNSETTLED] = { "unsettled", { "guest-view", "counts", "own",
+                                         "place" } },
+    [BREAK_SETTLED_BESIDE] = { "settled-beside", { "guest-view", "counts",
+                                                   "own", "place" } },
+    [BREAK_REUSE_EARLY] = { "reused-early", { "guest-view" } },
+    [BREAK_REUSE_NEVER] = { "never-reused", { "reuse", "fill" } },
+    [BREAK_REUSE_ALL] = { "all-reused", { "reuse", "fill" } },
+    [BREAK_REUSE_SPILLED] = { "spilled-reused", { "reuse", "fill" } },
 };
 
 typedef struct Run {
@@ -109,15 +124,19 @@ static void run_many(uint64_t base, int runs, uint32_t steps)
     printf("# %" PRIu64 " steps, %" PRIu64 " bytes written, %" PRIu64
            " loads, %" PRIu64 " roll-backs, %" PRIu64 " merges, %" PRIu64
            " breaks, %" PRIu64 " chunks spilled, %" PRIu64 " times zeroes, %"
-           PRIu64 " requests held, %" PRIu64 " given up\n", c.steps, c.bytes,
-           c.enters, c.roll_backs, c.merges, c.breaks, c.spilled, c.zeroes,
-           c.late, c.given_up);
+           PRIu64 " requests held, %" PRIu64 " given up, %" PRIu64
+           " twins, %" PRIu64 " outlasted a stage, %" PRIu64
+           " chunks used again\n", c.steps, c.bytes, c.enters, c.roll_backs,
+           c.merges, c.breaks, c.spilled, c.zeroes, c.late, c.given_up,
+           c.twins, c.outlasted, c.again);
     /* a world that never gets there is mute */
     tap(c.steps < 100000 ||
         (c.enters > c.steps / 200 && c.roll_backs > c.steps / 400 &&
          c.merges > c.steps / 1000 && c.breaks > c.steps / 1000 &&
          c.spilled > c.steps / 200 && c.zeroes > c.steps / 50 &&
-         c.late > c.steps / 100 && c.given_up > c.steps / 500),
+         c.late > c.steps / 100 && c.given_up > c.steps / 500 &&
+         c.twins > c.steps / 50 && c.outlasted > c.steps / 1000 &&
+         c.again > c.steps / 500),
         "every stage and the spill file have been there");
 }
 

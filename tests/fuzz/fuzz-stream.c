@@ -226,7 +226,9 @@ static bool on_state(const ColoFrame *f, const uint8_t *in)
 static bool on_frame(Toy *t, const ColoFrame *f, const uint8_t *in,
                      bool strict)
 {
+    ColoAnswer answer;
     ColoNotice notice;
+    ColoOffer offer;
     ColoReply reply;
     uint32_t reason;
     bool paused;
@@ -255,6 +257,10 @@ static bool on_frame(Toy *t, const ColoFrame *f, const uint8_t *in,
         return on_device(t, f, in);
     case COLO_MSG_END:
         return on_end(t, f, in, strict);
+    case COLO_MSG_OFFER:
+        return colo_wire_get_offer(in, f->length, &offer) == COLO_WIRE_OK;
+    case COLO_MSG_ANSWER:
+        return colo_wire_get_answer(in, f->length, &answer) == COLO_WIRE_OK;
     case COLO_MSG_RECEIVED:
     case COLO_MSG_LOADED:
     case COLO_MSG_PING:

@@ -91,7 +91,8 @@ static const ColoRun toy_runs[] = { { 0, 2, 63 }, { 1, 1, 8 } };
 static GByteArray *hello_bytes(uint32_t block_count)
 {
     const ColoHello h = {
-        .min_version = 1, .max_version = 1, .features = COLO_FEATURES_ALL,
+        .min_version = 1, .max_version = 1,
+        .features = COLO_FEATURE_PAGE_HASH,
         .key = "0123456789abcdef0123456789abcde", .build = "10.0.13 (Debian)",
         .machine = "pc-q35-10.0", .blocks = (ColoBlockInfo *)blocks,
         .block_count = block_count,
@@ -112,6 +113,32 @@ static GByteArray *runs_bytes(const ColoRun *r, uint32_t count,
         g_byte_array_append(a, (const uint8_t *)"d", 1);
     }
     return a;
+}
+
+static void seed_offers(void)
+{
+    const ColoOffer offer = {
+        .id = 7, .disk = 0x1234567890ull, .offset = 1 << 20, .bytes = 65536,
+        .hash = { 0xde, 0xad, [15] = 1 },
+    };
+    g_autoptr(GByteArray) offered = g_byte_array_new();
+    g_autoptr(GByteArray) accepted = g_byte_array_new();
+    g_autoptr(GByteArray) declined = g_byte_array_new();
+    g_autoptr(GByteArray) stream = g_byte_array_new();
+    uint32_t sequence = 0;
+
+    colo_wire_put_offer(offered, &offer);
+    seed_save("offer", "offer", offered);
+    colo_wire_put_answer(accepted, &(ColoAnswer) { 7, true });
+    seed_save("answer", "accepted", accepted);
+    colo_wire_put_answer(declined, &(ColoAnswer) { 7, false });
+    seed_save("answer", "declined", declined);
+    g_byte_array_append(stream, &(uint8_t) { 0 }, 1);
+    append_frame(stream, COLO_MSG_OFFER, &sequence, 0, offered);
+    append_frame(stream, COLO_MSG_ANSWER, &sequence, 0, accepted);
+    append_frame(stream, COLO_MSG_OFFER, &sequence, 0, offered);
+    append_frame(stream, COLO_MSG_ANSWER, &sequence, 0, declined);
+    seed_save("stream", "offers", stream);
 }
 
 static void seed_payloads(void)
@@ -189,6 +216,7 @@ int main(int argc, char **argv)
     directory = argv[argc - 1];
     seed_headers();
     seed_payloads();
+    seed_offers();
     seed_stream(true);
     seed_stream(false);
     seeds_net();

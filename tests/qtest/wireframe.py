@@ -16,7 +16,10 @@ PAYLOAD_MAX_BYTES = 1 << 26
 
 TYPES = ("INVALID", "HELLO", "READY", "REFUSE", "START", "REQUEST", "DIRTY",
          "REPLY", "STATE", "PAGES", "DEVICE", "END", "RECEIVED", "LOADED",
-         "FAILED", "PING", "PONG", "GOODBYE")
+         "FAILED", "PING", "PONG", "GOODBYE", "OFFER", "ANSWER")
+
+OFFER = struct.Struct(">QQQI16s")   # id, disk, offset, bytes, hash
+ANSWER = struct.Struct(">QI")       # id, accepted
 
 _LAYOUT = ">IHHQIII"
 _MASK = 0xFFFFFFFF

@@ -44,6 +44,43 @@ static inline uint64_t peer_write(ColoDisk *d, uint64_t offset, uint64_t size)
     return saved;
 }
 
+/* Where the guest's own writes lie, all of @offset, @size: of ColoPiece. */
+static inline GArray *own_pieces(const ColoDisk *d, uint64_t offset,
+                                 uint64_t size)
+{
+    GArray *pieces = g_array_new(false, false, sizeof(ColoPiece));
+
+    while (size > 0) {
+        ColoPiece p;
+
+        g_assert_true(colo_disk_own_at(d, offset, size, &p));
+        g_array_append_val(pieces, p);
+        offset += p.size;
+        size -= p.size;
+    }
+    return pieces;
+}
+
+/* Frees @pieces. */
+static inline void reuse(ColoDisk *d, GArray *pieces)
+{
+    guint i;
+
+    for (i = 0; i < pieces->len; i++) {
+        colo_disk_reuse(d, &g_array_index(pieces, ColoPiece, i));
+    }
+    g_array_unref(pieces);
+}
+
+/* The peer writes what the guest has written there. */
+static inline void twin_write(ColoDisk *d, uint64_t offset, uint64_t size)
+{
+    GArray *pieces = own_pieces(d, offset, size);
+
+    colo_disk_settled(d, offset, size);
+    reuse(d, pieces);
+}
+
 static inline ColoPiece read_piece(const ColoDisk *d, uint64_t offset,
                                    uint64_t size)
 {
@@ -93,6 +130,27 @@ static inline void enter(ColoDisk *d)
 static inline void stop(ColoDisk *d)
 {
     colo_dropped_free(colo_disk_stop(d), g_free);
+}
+
+/* A step of a scenario that is no request. False: it is one. */
+static inline bool stage_step(ColoDisk *d, char step)
+{
+    switch (step) {
+    case 'C':
+        colo_disk_cut(d);
+        return true;
+    case 'E':
+        enter(d);
+        return true;
+    case 'R':
+        colo_disk_roll_back(d);
+        return true;
+    case 'T':
+        colo_disk_take_over(d);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static inline ColoDisk *new_running(uint64_t memory_bytes)

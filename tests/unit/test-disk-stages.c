@@ -49,6 +49,8 @@ static const ColoPiece old_piece = { .offset = 10, .size = 10,
 static const ColoPiece saved_piece = { .offset = 500, .size = 10,
                                        .in_store = true, .where = 200 };
 
+static const ColoPiece own_piece = { .size = 100, .in_store = true };
+
 static void do_enter(ColoDisk *d)
 {
     colo_dropped_free(colo_disk_enter(d), g_free);
@@ -62,6 +64,23 @@ static void do_leftover(ColoDisk *d)
 static void do_read(ColoDisk *d)
 {
     read_piece(d, 0, 1000);
+}
+
+static void do_own_at(ColoDisk *d)
+{
+    ColoPiece p;
+
+    colo_disk_own_at(d, 10, 10, &p);
+}
+
+static void do_settled(ColoDisk *d)
+{
+    colo_disk_settled(d, 10, 10);
+}
+
+static void do_reuse(ColoDisk *d)
+{
+    colo_disk_reuse(d, &own_piece);
 }
 
 static void do_write_at(ColoDisk *d)
@@ -167,6 +186,9 @@ static const struct {
     { "stop",      stop,                "O O O O O O" },
     { "break",     colo_disk_break,     "O B B M A B" },
     { "read-at",   do_read,             "O R C M A B" },
+    { "own-at",    do_own_at,           "- R - - - -" },
+    { "settled",   do_settled,          "- R - - - -" },
+    { "reuse",     do_reuse,            "- R C - - -" },
     { "write-at",  do_write_at,         "O R - M A -" },
     { "write-zero-at", do_write_zero_at, "O R - M A -" },
     { "wrote",     do_wrote,            "O R - M A B" },
@@ -286,6 +308,59 @@ static void read_past_all(ColoDisk *d)
     colo_disk_read_at(d, 1ull << 63, 1, &p);
 }
 
+static void own_nothing(ColoDisk *d)
+{
+    ColoPiece p;
+
+    colo_disk_own_at(d, 10, 0, &p);
+}
+
+static void own_past_all(ColoDisk *d)
+{
+    ColoPiece p;
+
+    colo_disk_own_at(d, 1ull << 63, 1, &p);
+}
+
+static void settle_nothing(ColoDisk *d)
+{
+    colo_disk_settled(d, 10, 0);
+}
+
+static void settle_past_all(ColoDisk *d)
+{
+    colo_disk_settled(d, 1ull << 63, 1);
+}
+
+static void reuse_twice(ColoDisk *d)
+{
+    do_reuse(d);
+    do_reuse(d);
+}
+
+static void reuse_more_than_taken(ColoDisk *d)
+{
+    const ColoPiece more = { .size = 101, .in_store = true };
+
+    colo_disk_reuse(d, &more);
+}
+
+static void reuse_of_two_chunks(ColoDisk *d)
+{
+    ColoPiece p = { .offset = 1000, .size = 100, .in_store = true,
+                    .where = CHUNK - 50 };
+
+    own_write(d, 1000, CHUNK);
+    colo_disk_reuse(d, &p);
+}
+
+static void reuse_of_the_dropped(ColoDisk *d)
+{
+    colo_disk_cut(d);
+    do_enter(d);
+    do_reuse(d);
+}
+
 static void unknown_position(ColoDisk *d)
 {
     colo_disk_chunk(d, CHUNK);
@@ -299,6 +374,14 @@ static void test_bugs(void)
     g_assert_true(aborts(COLO_DISK_RUNNING, save_under_own));
     g_assert_true(aborts(COLO_DISK_RUNNING, read_nothing));
     g_assert_true(aborts(COLO_DISK_RUNNING, read_past_all));
+    g_assert_true(aborts(COLO_DISK_RUNNING, own_nothing));
+    g_assert_true(aborts(COLO_DISK_RUNNING, own_past_all));
+    g_assert_true(aborts(COLO_DISK_RUNNING, settle_nothing));
+    g_assert_true(aborts(COLO_DISK_RUNNING, settle_past_all));
+    g_assert_true(aborts(COLO_DISK_RUNNING, reuse_twice));
+    g_assert_true(aborts(COLO_DISK_RUNNING, reuse_more_than_taken));
+    g_assert_true(aborts(COLO_DISK_RUNNING, reuse_of_two_chunks));
+    g_assert_true(aborts(COLO_DISK_RUNNING, reuse_of_the_dropped));
     g_assert_true(aborts(COLO_DISK_RUNNING, unknown_position));
 }
 

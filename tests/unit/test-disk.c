@@ -6,6 +6,7 @@
  * A scenario is a string of steps; offsets and sizes in units:
  *   oOFFSET,SIZE  own write        pOFFSET,SIZE  peer write
  *   zOFFSET,SIZE  own zeroes       qOFFSET,SIZE  peer write over zeroes
+ *   sOFFSET,SIZE  settled: the parent has what the guest wrote
  *   C cut   E enter   R roll back   T take over
  * and the expectation is a picture of the first 12 units, of the first byte
  * of each: the letter of the step that gave it its place (a for the first
@@ -39,6 +40,10 @@ static void step_requests(ColoDisk *d, GString *places, const char *word,
     g_assert_cmpint(n, ==, 2);
     offset *= UNIT;
     size *= UNIT;
+    if (*word == 's') {
+        colo_disk_settled(d, offset, size);
+        return;
+    }
     if (*word == 'q') {
         uint64_t gap, gap_size;
 
@@ -71,20 +76,7 @@ static void step_requests(ColoDisk *d, GString *places, const char *word,
 
 static void do_step(ColoDisk *d, GString *places, const char *word, char step)
 {
-    switch (*word) {
-    case 'C':
-        colo_disk_cut(d);
-        break;
-    case 'E':
-        enter(d);
-        break;
-    case 'R':
-        colo_disk_roll_back(d);
-        break;
-    case 'T':
-        colo_disk_take_over(d);
-        break;
-    default:
+    if (!stage_step(d, *word)) {
         step_requests(d, places, word, step);
     }
 }
@@ -151,25 +143,188 @@ static const Scenario scenarios[] = {
     { "take-over", "o2,3 p6,2 T", "..aaa.bb....", 3, 2 },
     { "written-while-merging", "o2,3 p6,3 T o4,3", "..aa...bb...", 2, 2 },
     { "all-written-while-merging", "o2,3 p6,2 T o0,12", "............", 0, 0 },
+    /* what both have written is on the parent, for this guest as well */
+    { "settled", "o2,3 s2,3", "............", 0, 0 },
+    { "settled-in-part", "o2,4 s3,2", "..a..a......", 2, 0 },
+    { "settled-zeroes", "z2,3 s3,1", "..0.0.......", 2, 0 },
+    { "settled-over-peer", "p2,3 o2,3 s2,3", "............", 0, 0 },
+    { "settled-inside-peer", "p1,5 o2,3 s2,3", ".a...a......", 0, 2 },
+    { "settled-then-peer", "o2,3 s2,3 p1,3", ".ccc........", 0, 3 },
+    { "settled-then-own", "o2,3 s2,2 o1,4", ".ccca.......", 4, 0 },
+    { "settled-then-entered", "o2,4 s2,2 C p1,6 E", ".dddddd.....", 0, 6 },
+    { "settled-then-cut", "o2,4 s2,2 C p1,6", ".dddaad.....", 2, 6 },
+    { "settled-then-rolled-back", "o2,4 s2,2 C p1,6 R", ".dddaad.....", 2,
+      4 },
+    { "settled-after-roll-back", "o2,4 C p1,6 R s2,2", ".c..aac.....", 2, 2 },
+    { "settled-then-merging", "o2,4 s2,2 T", "....aa......", 2, 0 },
+    { "all-settled-then-merged", "o2,4 s2,4 T", "............", 0, 0 },
 };
 
-static void test_scenario(const void *data)
+static void play(ColoDisk *d, GString *places, const char *steps)
 {
-    const Scenario *s = data;
-    ColoDisk *d = new_running(CHUNK);
-    g_auto(GStrv) words = g_strsplit(s->steps, " ", -1);
-    GString *places = g_string_new("");
-    g_autofree char *seen = NULL;
+    g_auto(GStrv) words = g_strsplit(steps, " ", -1);
     char step = 'a';
 
     for (char **w = words; *w; w++) {
         do_step(d, places, *w, step++);
     }
+}
+
+static void test_scenario(const void *data)
+{
+    const Scenario *s = data;
+    ColoDisk *d = new_running(CHUNK);
+    GString *places = g_string_new("");
+    g_autofree char *seen = NULL;
+
+    play(d, places, s->steps);
     seen = picture(d, places);
     g_assert_cmpstr(seen, ==, s->picture);
     g_assert_cmpuint(counts_of(d).own, ==, s->own * UNIT);
     g_assert_cmpuint(counts_of(d).undo, ==, s->undo * UNIT);
     g_string_free(places, true);
+    colo_disk_free(d, g_free);
+}
+
+/* ----------------------------------------------------- what is its own */
+
+/* As a picture, with the parent for all that the guest has not written. */
+static char *own_picture(const ColoDisk *d, const GString *places)
+{
+    GString *out = g_string_new("");
+    uint64_t i;
+
+    for (i = 0; i < UNITS; i++) {
+        bool is_own;
+        ColoPiece p;
+
+        is_own = colo_disk_own_at(d, i * UNIT, UNIT, &p);
+        if (is_own) {
+            g_assert_cmpuint(p.offset, ==, i * UNIT);
+            g_assert_cmpuint(p.size, ==, UNIT);
+            g_assert(p.is_zero != p.in_store && !p.is_new);
+        }
+        g_string_append_c(out, !is_own ? '.' : p.is_zero ? '0' :
+                          places->str[p.where / UNIT]);
+    }
+    return g_string_free(out, false);
+}
+
+typedef struct OwnScenario {
+    const char *name, *steps, *picture;
+} OwnScenario;
+
+static const OwnScenario own_scenarios[] = {
+    { "nothing", "", "............" },
+    { "own", "o2,3", "..aaa......." },
+    { "own-over-own", "o2,3 o1,5", ".baaab......" },
+    { "peer", "p2,3", "............" },
+    { "peer-zeroes", "q2,3", "............" },
+    { "peer-over-own", "o2,3 p1,5", "..aaa......." },
+    { "own-inside-peer", "p1,6 o3,2", "...aa......." },
+    { "zeroes", "z2,3", "..000......." },
+    { "zeroes-and-own", "z1,6 o2,2 q0,9", ".0bb000....." },
+    { "zeroes-over-own", "o2,2 z1,4", ".0aa0......." },
+    { "entered", "o2,3 z6,2 C E", "............" },
+    { "entered-with-undo", "o2,3 C p1,5 E", "............" },
+    { "entered-then-own", "o2,3 C p1,5 E o3,1", "...c........" },
+    { "rolled-back", "o2,3 z6,2 C R", "..aaa.00...." },
+    { "rolled-back-with-undo", "o2,3 p6,2 C p0,9 R", "..aaa......." },
+    { "rolled-back-then-own", "o2,1 C p1,2 R o1,3", ".cae........" },
+    { "settled", "o2,4 s3,2", "..a..a......" },
+    { "settled-then-own", "o2,3 s2,3 o3,1", "...c........" },
+    { "settled-then-peer", "o2,3 s2,2 p1,4", "....a......." },
+    { "settled-then-rolled-back", "o2,3 s2,2 C p1,4 R", "....a......." },
+};
+
+static void test_own_scenario(const void *data)
+{
+    const OwnScenario *s = data;
+    ColoDisk *d = new_running(CHUNK);
+    GString *places = g_string_new("");
+    g_autofree char *seen = NULL;
+
+    play(d, places, s->steps);
+    seen = own_picture(d, places);
+    g_assert_cmpstr(seen, ==, s->picture);
+    g_string_free(places, true);
+    colo_disk_free(d, g_free);
+}
+
+/* From where it is asked on, up to a hole or the end of a chunk. */
+static void test_own_pieces(void)
+{
+    static const struct {
+        uint64_t offset, size, found;
+    } rows[] = {
+        { 0, 5 * CHUNK, 1000 }, { 1000, CHUNK, 0 }, { 4999, 2, 0 },
+        { 5000, 1, 1 }, { 5000, 5 * CHUNK, CHUNK - 1000 },
+        { 5010, 100, 100 }, { 4000 + CHUNK, 5 * CHUNK, CHUNK },
+        { 3999 + CHUNK, 2, 1 }, { 4000 + 3 * CHUNK, CHUNK, 1000 },
+        { 5000 + 3 * CHUNK, CHUNK, 0 },
+    };
+    ColoDisk *d = new_running(CHUNK);
+    unsigned i;
+
+    own_write(d, 0, 1000);
+    colo_disk_cut(d);
+    colo_disk_roll_back(d);
+    own_write(d, 5000, 3 * CHUNK);
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        bool is_own;
+        ColoPiece p;
+
+        is_own = colo_disk_own_at(d, rows[i].offset, rows[i].size, &p);
+        g_assert_cmpint(is_own, ==, rows[i].found > 0);
+        if (is_own) {
+            g_assert_cmpuint(p.offset, ==, rows[i].offset);
+            g_assert_cmpuint(p.size, ==, rows[i].found);
+            assert_in_store(d, p.offset, p.size, p.where);
+        }
+    }
+    colo_disk_free(d, g_free);
+}
+
+/* A write on its way is nobody's, and one that is given up stays so. */
+static void test_own_when_entered(void)
+{
+    ColoDisk *d = new_running(CHUNK);
+    ColoPiece a, b, p;
+
+    colo_disk_write_at(d, 0, 100, &a);
+    colo_disk_write_at(d, 100, 100, &b);
+    g_assert_false(colo_disk_own_at(d, 0, 200, &p));
+    colo_disk_wrote(d, &a);
+    colo_disk_abandon(d, &b);
+    g_assert_true(colo_disk_own_at(d, 0, 200, &p));
+    g_assert_cmpuint(p.size, ==, 100);
+    g_assert_cmpuint(p.where, ==, a.where);
+    g_assert_false(colo_disk_own_at(d, 100, 100, &p));
+    colo_disk_free(d, g_free);
+}
+
+/* Who looked before goes on reading where the data lies. */
+static void test_settled_under_readers(void)
+{
+    ColoDisk *d = new_running(CHUNK);
+    GArray *pieces;
+    ColoPiece p;
+
+    own_write(d, 0, 1000);
+    pieces = own_pieces(d, 200, 300);
+    p = read_piece(d, 0, 1000);
+    colo_disk_settled(d, 200, 300);
+    assert_in_store(d, 0, 200, p.where);
+    assert_on_parent(d, 200, 300);
+    assert_in_store(d, 500, 500, p.where + 500);
+    /* nobody else gets that room meanwhile, though the maps do not have it */
+    own_write(d, 200, 300);
+    assert_in_store(d, 200, 300, 1000);
+    peer_write(d, 5000, 100);
+    assert_in_store(d, 5000, 100, 1300);
+    g_assert_cmpuint(colo_disk_chunk(d, 0)->taken_bytes, ==, 1400);
+    reuse(d, pieces);
+    g_assert_cmpuint(colo_disk_chunk(d, 0)->taken_bytes, ==, 1100);
     colo_disk_free(d, g_free);
 }
 
@@ -376,6 +531,16 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &scenarios[i], test_scenario);
     }
+    for (size_t i = 0; i < G_N_ELEMENTS(own_scenarios); i++) {
+        g_autofree char *path = g_strdup_printf("/disk/own/%s",
+                                                own_scenarios[i].name);
+
+        g_test_add_data_func(path, &own_scenarios[i], test_own_scenario);
+    }
+    g_test_add_func("/disk/own/pieces", test_own_pieces);
+    g_test_add_func("/disk/own/when-entered", test_own_when_entered);
+    g_test_add_func("/disk/settled-under-readers",
+                    test_settled_under_readers);
     g_test_add_func("/disk/merge-in-turn", test_merge_in_turn);
     g_test_add_func("/disk/merge-to-the-end", test_merge_to_the_end);
     g_test_add_func("/disk/nothing-to-merge", test_nothing_to_merge);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Page hashes: same on both sides, different for each bit and each key;
- * the running checksum does not depend on how the bytes are cut.
+ * neither the hash of pieces nor the running checksum depends on how the
+ * bytes are cut.
  */
 #include <string.h>
 #include <xxhash.h>
@@ -95,6 +96,74 @@ static void test_page_bits(void)
     }
 }
 
+/* -------------------------------------------------------------- pieces */
+
+/* Of pieces up to @piece_max bytes; some are empty. */
+static void hash_pieces(const ColoHashKey *k, const uint8_t *data, size_t size,
+                        GRand *rand, int piece_max,
+                        uint8_t out[COLO_HASH_BYTES])
+{
+    ColoPieceHash *h = colo_piece_hash_new(k);
+    size_t at = 0;
+
+    while (at < size) {
+        size_t part = g_rand_int_range(rand, 0, piece_max + 1);
+
+        part = MIN(part, size - at);
+        colo_piece_hash_add(h, data + at, part);
+        at += part;
+    }
+    colo_piece_hash_add(h, NULL, 0);
+    colo_piece_hash_free(h, out);
+}
+
+static void test_pieces(void)
+{
+    static const int piece_max[] = { 1, 3, 64, 1000, 20000, 1 << 20 };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(5);
+    g_autofree uint8_t *data = g_malloc(1 << 17);
+    const ColoHashKey k = key_of(9), other = key_of(10);
+    unsigned round, i;
+
+    for (i = 0; i < 1 << 17; i++) {
+        data[i] = g_rand_int(rand);
+    }
+    for (round = 0; round < 520; round++) {
+        uint8_t whole[COLO_HASH_BYTES], cut[COLO_HASH_BYTES];
+        size_t size = round;
+
+        if (round >= 500) {
+            size = g_rand_int_range(rand, 1, 1 << 17);
+        }
+        colo_page_hash(&k, data, size, whole);
+        for (i = 0; i < G_N_ELEMENTS(piece_max); i++) {
+            hash_pieces(&k, data, size, rand, piece_max[i], cut);
+            g_assert_cmpmem(cut, sizeof(cut), whole, sizeof(whole));
+        }
+        hash_pieces(&other, data, size, rand, 1000, cut);
+        g_assert_true(memcmp(cut, whole, sizeof(cut)) != 0);
+    }
+}
+
+/* Two at a time: neither sees what the other is given. */
+static void test_pieces_together(void)
+{
+    static const uint8_t data[3000] = { [0] = 1, [2999] = 2 };
+    const ColoHashKey k = key_of(1);
+    ColoPieceHash *a = colo_piece_hash_new(&k), *b = colo_piece_hash_new(&k);
+    uint8_t hash[COLO_HASH_BYTES], expected[COLO_HASH_BYTES];
+
+    colo_piece_hash_add(a, data, 1000);
+    colo_piece_hash_add(b, data + 2000, 1000);
+    colo_piece_hash_add(a, data + 1000, 1000);
+    colo_piece_hash_free(b, hash);
+    colo_page_hash(&k, data + 2000, 1000, expected);
+    g_assert_cmpmem(hash, sizeof(hash), expected, sizeof(expected));
+    colo_piece_hash_free(a, hash);
+    colo_page_hash(&k, data, 2000, expected);
+    g_assert_cmpmem(hash, sizeof(hash), expected, sizeof(expected));
+}
+
 /* ------------------------------------------------------------ checksum */
 
 static void test_checksum_value(void)
@@ -149,6 +218,8 @@ int main(int argc, char **argv)
     g_test_add_func("/hash/secret", test_secret);
     g_test_add_func("/hash/key-bits", test_key_bits);
     g_test_add_func("/hash/page-bits", test_page_bits);
+    g_test_add_func("/hash/pieces", test_pieces);
+    g_test_add_func("/hash/pieces-together", test_pieces_together);
     g_test_add_func("/checksum/value", test_checksum_value);
     g_test_add_func("/checksum/cuts", test_checksum_cuts);
     return g_test_run();

@@ -428,6 +428,41 @@ static void test_remembered(void)
           "GOODBYE(apply-failed) guest-run status" });
 }
 
+/* Answers to offers come until the REPLY, and while parting. */
+static void test_answers(void)
+{
+    ColoPrimary p;
+
+    protect(&p);
+    RUN(&p,
+        { 35, MSG(ANSWER, 0), COLO_P_RUNNING, "" },
+        { 36, MSG(ANSWER, 1), COLO_P_RUNNING, "" },
+        { 40, WANT(USER), COLO_P_REQUESTED, "REQUEST(2,user)" },
+        { 60, MSG(ANSWER, 0), COLO_P_REQUESTED, "" });
+    g_assert_cmpint(colo_primary_deadline(&p), ==, 160);
+    RUN(&p,
+        { 61, EV(GUEST_GONE), COLO_P_PARTING,
+          "GOODBYE(guest-shutdown) status" },
+        { 62, MSG(ANSWER, 0), COLO_P_PARTING, "" });
+}
+
+/* The writes of a guest that stands are no longer waiting for answers. */
+static void test_answer_after_reply(void)
+{
+    ColoPrimary p;
+
+    protect(&p);
+    RUN(&p,
+        { 40, WANT(USER), COLO_P_REQUESTED, "REQUEST(2,user)" },
+        { 42, MSG(REPLY, 2), COLO_P_CAPTURING, "guest-stop capture(2)" },
+        { 43, MSG(ANSWER, 0), COLO_P_CAPTURING, "" },
+        { 44, EV(LOCAL_OK), COLO_P_LOST,
+          "guest-run close exit-event(protocol) status" });
+    checkpoint_to_committing(&p);
+    RUN(&p, { 46, MSG(ANSWER, 0), COLO_P_LOST,
+              "guest-run close exit-event(protocol) status" });
+}
+
 static void sending(ColoPrimary *p)
 {
     protect(p);
@@ -614,6 +649,9 @@ static bool in_turn(ColoPrimaryState state, ColoMsgType msg, uint64_t epoch)
     case COLO_MSG_LOADED:
         return epoch == 8 && (state == COLO_P_COMMITTING ||
                               state == COLO_P_PARTING);
+    case COLO_MSG_ANSWER:
+        return state == COLO_P_RUNNING || state == COLO_P_REQUESTED ||
+               state == COLO_P_PARTING;
     case COLO_MSG_FAILED:
         return epoch == 8 && state >= COLO_P_REQUESTED &&
                state <= COLO_P_PARTING;
@@ -676,6 +714,8 @@ int main(int argc, char **argv)
     g_test_add_func("/primary/guest-gone", test_guest_gone);
     g_test_add_func("/primary/quit", test_quit);
     g_test_add_func("/primary/remembered", test_remembered);
+    g_test_add_func("/primary/answers", test_answers);
+    g_test_add_func("/primary/answer-after-reply", test_answer_after_reply);
     g_test_add_func("/primary/torn-frame", test_torn_frame);
     g_test_add_func("/primary/every-event", test_every_event);
     g_test_add_func("/primary/every-message", test_every_message);

@@ -372,6 +372,28 @@ static void test_torn_frame(void)
           "discard close exit-event(peer-alone) status" });
 }
 
+/* Offers come while both guests run, and never behind a REQUEST. */
+static void test_offers(void)
+{
+    ColoSecondary s;
+
+    protect(&s);
+    RUN(&s,
+        { 45, MSG(OFFER, 0), COLO_S_RUNNING, "" },
+        { 60, MSG(OFFER, 1), COLO_S_RUNNING, "" });
+    /* a sign of life like any other */
+    g_assert_cmpint(colo_secondary_deadline(&s), ==, 110);
+    RUN(&s,
+        { 70, MSG(REQUEST, 2), COLO_S_COLLECTING, "guest-stop collect(2)" },
+        { 71, MSG(OFFER, 0), COLO_S_COLLECTING, "" },
+        { 72, EV(LOCAL_OK), COLO_S_LOST,
+          "discard close exit-event(protocol) status" });
+    checkpoint_to_applying(&s);
+    RUN(&s,
+        { 56, EV(LOCAL_OK), COLO_S_RUNNING, "LOADED(2) guest-run" },
+        { 57, MSG(OFFER, 0), COLO_S_RUNNING, "" });
+}
+
 /* ------------------------------------- every state with every event */
 
 static void put_in(ColoSecondary *s, ColoSecondaryState state,
@@ -495,6 +517,8 @@ static bool in_turn(ColoSecondaryState state, ColoMsgType msg,
         return state == COLO_S_READY && epoch == 1;
     case COLO_MSG_REQUEST:
         return state == COLO_S_RUNNING && epoch == 8;
+    case COLO_MSG_OFFER:
+        return state == COLO_S_RUNNING;
     case COLO_MSG_STATE:
     case COLO_MSG_PAGES:
     case COLO_MSG_DEVICE:
@@ -611,6 +635,7 @@ int main(int argc, char **argv)
     g_test_add_func("/secondary/goodbye", test_goodbye);
     g_test_add_func("/secondary/quit", test_quit);
     g_test_add_func("/secondary/torn-frame", test_torn_frame);
+    g_test_add_func("/secondary/offers", test_offers);
     g_test_add_func("/secondary/every-event", test_every_event);
     g_test_add_func("/secondary/every-message", test_every_message);
     g_test_add_func("/names/all", test_names);

@@ -426,6 +426,131 @@ static void test_start(void)
     }
 }
 
+/* ---------------------------------------------------- offer and answer */
+
+/* Where its fields begin. */
+enum { OFFER_DISK = 8, OFFER_OFFSET = 16, OFFER_BYTES = 24 };
+
+static ColoWireError decode_offer(const uint8_t *in, size_t size)
+{
+    ColoOffer o;
+
+    return colo_wire_get_offer(in, size, &o);
+}
+
+static GByteArray *offer_bytes(void)
+{
+    const ColoOffer o = {
+        .id = 0x0102030405060708ull, .disk = 0x1112131415161718ull,
+        .offset = 0x2122232425262728ull, .bytes = 0x00323334,
+        .hash = { 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+                  0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf },
+    };
+    GByteArray *bytes = g_byte_array_new();
+
+    colo_wire_put_offer(bytes, &o);
+    return bytes;
+}
+
+static void test_offer_bytes(void)
+{
+    static const uint8_t expected[] = {
+        0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
+        0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,
+        0x00, 0x32, 0x33, 0x34,
+        0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+        0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
+    };
+    g_autoptr(GByteArray) bytes = offer_bytes();
+    ColoOffer back;
+
+    g_assert_cmpmem(bytes->data, bytes->len, expected, sizeof(expected));
+    assert_exact_size(decode_offer, bytes);
+    assert_wire(colo_wire_get_offer(bytes->data, bytes->len, &back),
+                COLO_WIRE_OK);
+    g_assert_cmphex(back.id, ==, 0x0102030405060708ull);
+    g_assert_cmphex(back.disk, ==, 0x1112131415161718ull);
+    g_assert_cmphex(back.offset, ==, 0x2122232425262728ull);
+    g_assert_cmphex(back.bytes, ==, 0x00323334);
+    g_assert_cmpmem(back.hash, sizeof(back.hash), expected + 28, 16);
+}
+
+static void test_offer_values(void)
+{
+    static const struct {
+        unsigned at, bytes;
+        uint64_t value;
+        ColoWireError error;
+    } cases[] = {
+        { 0, 8, 0, COLO_WIRE_OK },
+        { 0, 8, UINT64_MAX, COLO_WIRE_OK },
+        { OFFER_DISK, 8, 1, COLO_WIRE_OK },
+        { OFFER_DISK, 8, UINT64_MAX, COLO_WIRE_OK },
+        { OFFER_DISK, 8, 0, COLO_WIRE_BAD_VALUE },
+        { OFFER_OFFSET, 8, 0, COLO_WIRE_OK },
+        { OFFER_OFFSET, 8, INT64_MAX - 0x00323334, COLO_WIRE_OK },
+        { OFFER_OFFSET, 8, INT64_MAX - 0x00323333, COLO_WIRE_BAD_VALUE },
+        { OFFER_OFFSET, 8, INT64_MAX, COLO_WIRE_BAD_VALUE },
+        { OFFER_OFFSET, 8, 1ull << 63, COLO_WIRE_BAD_VALUE },
+        { OFFER_OFFSET, 8, UINT64_MAX, COLO_WIRE_BAD_VALUE },
+        { OFFER_BYTES, 4, COLO_OFFER_MIN_BYTES, COLO_WIRE_OK },
+        { OFFER_BYTES, 4, COLO_OFFER_MAX_BYTES, COLO_WIRE_OK },
+        { OFFER_BYTES, 4, 0, COLO_WIRE_BAD_VALUE },
+        { OFFER_BYTES, 4, COLO_OFFER_MIN_BYTES - 1, COLO_WIRE_BAD_VALUE },
+        { OFFER_BYTES, 4, COLO_OFFER_MAX_BYTES + 1, COLO_WIRE_BAD_VALUE },
+        { OFFER_BYTES, 4, 1u << 31, COLO_WIRE_BAD_VALUE },
+        { OFFER_BYTES, 4, UINT32_MAX, COLO_WIRE_BAD_VALUE },
+    };
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GByteArray) bytes = offer_bytes();
+
+        store_be(bytes->data + cases[i].at, cases[i].value, cases[i].bytes);
+        assert_wire(decode_copy(decode_offer, bytes->data, bytes->len),
+                    cases[i].error);
+        /* too short is told first: what is missing has no value */
+        assert_wire(decode_copy(decode_offer, bytes->data, bytes->len - 1),
+                    COLO_WIRE_BAD_LENGTH);
+    }
+}
+
+static ColoWireError decode_answer(const uint8_t *in, size_t size)
+{
+    ColoAnswer a;
+
+    return colo_wire_get_answer(in, size, &a);
+}
+
+static void test_answer(void)
+{
+    static const uint32_t bad[] = { 2, 256, 1u << 31, UINT32_MAX };
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        const ColoAnswer a = { 0x0102030405060708ull, i };
+        const uint8_t expected[] = { 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, i };
+        g_autoptr(GByteArray) bytes = g_byte_array_new();
+        ColoAnswer back = { .is_accepted = !i };
+
+        colo_wire_put_answer(bytes, &a);
+        g_assert_cmpmem(bytes->data, bytes->len, expected, sizeof(expected));
+        assert_wire(colo_wire_get_answer(bytes->data, bytes->len, &back),
+                    COLO_WIRE_OK);
+        g_assert_cmphex(back.id, ==, a.id);
+        g_assert_cmpint(back.is_accepted, ==, i);
+        assert_exact_size(decode_answer, bytes);
+    }
+    for (i = 0; i < G_N_ELEMENTS(bad); i++) {
+        uint8_t bytes[12] = { 0 };
+
+        store_be(bytes + 8, bad[i], 4);
+        assert_wire(decode_copy(decode_answer, bytes, sizeof(bytes)),
+                    COLO_WIRE_BAD_VALUE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -441,5 +566,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wire/reply", test_reply);
     g_test_add_func("/wire/end", test_end);
     g_test_add_func("/wire/start", test_start);
+    g_test_add_func("/wire/offer/bytes", test_offer_bytes);
+    g_test_add_func("/wire/offer/values", test_offer_values);
+    g_test_add_func("/wire/answer", test_answer);
     return g_test_run();
 }

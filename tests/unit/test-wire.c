@@ -60,6 +60,8 @@ static const struct {
     [COLO_MSG_PING] = { "PING", 0, 0 },
     [COLO_MSG_PONG] = { "PONG", 0, 0 },
     [COLO_MSG_GOODBYE] = { "GOODBYE", 0, 1029 },
+    [COLO_MSG_OFFER] = { "OFFER", 0, 44 },
+    [COLO_MSG_ANSWER] = { "ANSWER", 0, 12 },
 };
 
 static void assert_same_frame(const ColoFrame *a, const ColoFrame *b)
