@@ -6,6 +6,8 @@
  *   colo-guest-io.c  requests of the guest
  *   colo-ingress.c   the node through which the peer's requests come
  *   colo-peer-io.c   what has to happen before such a request may go on
+ *   colo-late.c      such a request goes on by itself
+ *   colo-accept.c    it need not come at all
  *   colo-memory.c    memory of the store; what a checkpoint drops is freed
  *   colo-spill.c     the spill file
  *   colo-merge.c     own and undo move into the parent after a takeover
@@ -39,6 +41,7 @@
 #include "qemu/thread.h"
 
 typedef struct ColoLate ColoLate;
+typedef struct ColoAccept ColoAccept;
 
 typedef struct ColoMerge {
     Coroutine *co;             /* main loop; NULL: none */
@@ -92,6 +95,7 @@ struct ColoBuffer {
     unsigned saving_count;     /* of these, not yet at the parent; likewise */
     char *cause;               /* why BROKEN */
     ColoLate *late;
+    ColoAccept *accept;
     GPtrArray *idle;           /* chunks nobody uses */
     bool no_next;              /* epoch, so none has to be kept */
     uint64_t chunk_count;      /* in use, idle or about to be freed */
@@ -169,6 +173,17 @@ bool colo_peer_may_write(ColoBuffer *b);
  * to follow, or -errno.
  */
 int coroutine_fn colo_peer_enter(ColoBuffer *b, ColoPeerWrite *w);
+/*
+ * The same for a write of which nothing has to be saved, since the guest has
+ * written over all of it. Nobody else is at work there. Lock held.
+ */
+void colo_peer_enter_own(ColoBuffer *b, ColoPeerWrite *w);
+/*
+ * Until no read of the guest is under way there that looked at the maps
+ * before. Lock held, dropped meanwhile.
+ */
+void coroutine_fn colo_peer_wait_for_readers(ColoBuffer *b,
+                                             const ColoPeerWrite *w);
 /* 0: the parent may be written, and colo_peer_end() has to follow. */
 int coroutine_fn GRAPH_RDLOCK colo_peer_save(ColoBuffer *b,
                                              ColoPeerWrite *w);
@@ -214,6 +229,43 @@ int coroutine_fn colo_late_flush(ColoBuffer *b);
 void colo_late_settle(ColoBuffer *b);
 /* -errno of the first that failed, or 0. Lock held. */
 int colo_late_error_locked(const ColoBuffer *b);
+
+/*
+ * What this side's guest has written, and the peer's as well. Nobody changes
+ * it until it is on the parent: @turn is in the writers' list.
+ */
+typedef struct ColoOwnWrite {
+    BlockReq turn;
+    uint64_t offset;           /* bytes, on the disk */
+    uint64_t bytes;
+    QEMUIOVector qiov;         /* in the store */
+    GArray *pieces;            /* ColoPiece, the same */
+} ColoOwnWrite;
+
+/* No more than a certain amount of them is under way. Lock held. */
+bool colo_late_has_room(const ColoBuffer *b, uint64_t bytes);
+/*
+ * It goes to the parent by itself; nobody else is at work there. Takes @own.
+ * BQL; lock held.
+ */
+void colo_late_own_locked(ColoBuffer *b, ColoOwnWrite *own);
+
+/* ----------------------------------------------------------- colo-accept */
+
+void colo_accept_init(ColoBuffer *b);
+/* Main thread. */
+void colo_accept_destroy(ColoBuffer *b);
+void colo_own_write_free(ColoOwnWrite *own);
+/*
+ * The guest has written these bytes, and still has its turn there. Lock held,
+ * dropped meanwhile.
+ */
+void colo_accept_wrote(ColoBuffer *b, uint64_t offset, uint64_t bytes);
+/*
+ * The guest has written these bytes, or a request there is done: offers that
+ * wait for that are looked at again. Lock held.
+ */
+void colo_accept_notice(ColoBuffer *b, uint64_t offset, uint64_t bytes);
 
 /* ---------------------------------------------------------- colo-ingress */
 

@@ -293,6 +293,7 @@ static void stop(ColoBuffer *b)
     ColoDropped *dropped;
 
     close_gate(b);
+    colo_accept_decline(b);
     AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->peer_count) > 0);
     WITH_QEMU_LOCK_GUARD(&b->lock) {
         dropped = colo_disk_stop(b->disk);
@@ -349,6 +350,7 @@ static bool take_over(ColoBuffer *b, const Report *report, Error **errp)
     bool ok;
 
     close_gate(b);
+    colo_accept_decline(b);
     AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&b->peer_count) > 0);
     ok = is_sound(b, errp) && fence(b, errp);
     if (ok) {
@@ -443,6 +445,7 @@ ColoBuffer *colo_buffer_new(BlockDriverState *bs,
     QLIST_INIT(&b->readers);
     colo_memory_init(b);
     colo_late_init(b);
+    colo_accept_init(b);
     b->disk = colo_disk_new(options->limit_bytes - colo_late_bytes_max(b));
     colo_merge_init(b);
     return b;
@@ -462,6 +465,7 @@ void colo_buffer_free(ColoBuffer *b)
         colo_ingress_fence(b);
     }
     colo_late_destroy(b);
+    colo_accept_destroy(b);
     colo_memory_destroy(b);
     colo_disk_free(b->disk, NULL);
     g_free(b->cause);

@@ -9,6 +9,7 @@
 #define BLOCK_COLO_BUFFER_H
 
 #include "block/block_int.h"
+#include "block/colo.h"
 #include "qapi/qapi-types-colo-disk.h"
 
 typedef struct ColoBuffer ColoBuffer;
@@ -59,6 +60,9 @@ bool colo_buffer_end(ColoBuffer *b, bool survivor,
                                      int64_t bytes),
                      void (*merged)(void *opaque, int ret),
                      void *opaque, Error **errp);
+/* The peer offers a write, or nothing any more; see block/colo.h. BQL. */
+ColoOffered colo_accept_offer(ColoBuffer *b, const ColoOffer *offer);
+void colo_accept_decline(ColoBuffer *b);
 /* Between these the merge does nothing. Main thread. */
 void colo_buffer_drained_begin(ColoBuffer *b);
 void colo_buffer_drained_end(ColoBuffer *b);

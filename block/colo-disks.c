@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
 #include "block/colo.h"
+#include "colo-offer.h"
 
 static QTAILQ_HEAD(, ColoDiskPart) parts = QTAILQ_HEAD_INITIALIZER(parts);
 static void (*failed_fn)(void);
@@ -32,6 +33,7 @@ bool colo_disks_begin(bool primary, const char *session, Error **errp)
     ColoDiskPart *begun;
 
     GLOBAL_STATE_CODE();
+    colo_disks_number(NULL);
     QTAILQ_FOREACH(part, &parts, next) {
         if (!part->ops->begin(part, primary, session, errp)) {
             goto undo;
@@ -129,6 +131,63 @@ void colo_disks_shutdown(void)
     QTAILQ_FOREACH_SAFE(part, &parts, next, next) {
         part->ops->shutdown(part);
     }
+}
+
+bool colo_disks_offered(const ColoOffer *offer, ColoAnswer *answer)
+{
+    ColoOffered offered = COLO_OFFERED_DECLINE;
+    ColoDiskPart *part;
+
+    GLOBAL_STATE_CODE();
+    QTAILQ_FOREACH(part, &parts, next) {
+        if (part->number == offer->disk) {
+            offered = part->ops->offered(part, offer);
+        }
+    }
+    *answer = (ColoAnswer) { offer->id, offered == COLO_OFFERED_ACCEPT };
+    return offered != COLO_OFFERED_WAIT;
+}
+
+void colo_disks_decline(void)
+{
+    ColoDiskPart *part;
+
+    GLOBAL_STATE_CODE();
+    QTAILQ_FOREACH(part, &parts, next) {
+        part->ops->decline(part);
+    }
+}
+
+/* Two disks of one number have none: nobody knows which is which. */
+static void forget_twins(void)
+{
+    ColoDiskPart *part;
+    ColoDiskPart *other;
+
+    QTAILQ_FOREACH(part, &parts, next) {
+        bool is_twin = false;
+
+        QTAILQ_FOREACH(other, &parts, next) {
+            if (other != part && other->number == part->number) {
+                other->number = 0;
+                is_twin = true;
+            }
+        }
+        if (is_twin) {
+            part->number = 0;
+        }
+    }
+}
+
+void colo_disks_number(uint64_t (*number)(BlockDriverState *bs))
+{
+    ColoDiskPart *part;
+
+    GLOBAL_STATE_CODE();
+    QTAILQ_FOREACH(part, &parts, next) {
+        part->number = number ? number(part->ops->node(part)) : 0;
+    }
+    forget_twins();
 }
 
 ColoDiskInfoList *colo_disks_info(void)

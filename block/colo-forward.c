@@ -28,6 +28,8 @@
 #include "block/block-global-state.h"
 #include "block/colo.h"
 #include "colo-forward.h"
+#include "colo-offer.h"
+#include "colo/offer.h"
 #include "colo/rhythm.h"
 
 typedef struct Request {
@@ -40,6 +42,7 @@ struct ColoForward {
     /* main thread, drained */
     BdrvChild *target;
     uint32_t limit_ms;
+    const uint64_t *number;
     QEMUTimer *timer;
 
     /* @lock */
@@ -51,9 +54,11 @@ struct ColoForward {
     uint64_t changes_count;            /* requests but flushes, ended */
     uint64_t flushed_count;            /* of these, on the peer's medium */
     ColoRhythm rhythm;                 /* of the guest */
+    ColoOfferPolicy offers;
     uint64_t request_count;
     uint64_t sent_bytes;
     uint64_t taken_bytes;              /* of these, by take_bytes() */
+    uint64_t accepted_bytes;           /* of these, not sent but offered */
     uint64_t failed_count;
     int64_t longest_ns;
 };
@@ -162,6 +167,7 @@ static void on_timer(void *opaque)
         }
     }
     if (is_late) {
+        colo_offers_give_up(f, -ETIMEDOUT);
         cut_connection(f);
     }
     if (is_first) {
@@ -267,6 +273,40 @@ send_request(ColoForward *f, ColoForwardOp op, int64_t offset, int64_t bytes,
     }
 }
 
+static bool is_to_offer(ColoForward *f, ColoForwardOp op, int64_t bytes,
+                        BdrvRequestFlags flags)
+{
+    QEMU_LOCK_GUARD(&f->lock);
+    return op == COLO_FORWARD_WRITE && !(flags & BDRV_REQ_FUA) &&
+           f->number && *f->number && colo_offer_choose(&f->offers, bytes);
+}
+
+static void note_answer(ColoForward *f, int64_t bytes, bool is_accepted)
+{
+    QEMU_LOCK_GUARD(&f->lock);
+    colo_offer_answered(&f->offers, is_accepted);
+    f->accepted_bytes += is_accepted ? bytes : 0;
+}
+
+/* A secondary that has written the same itself need not be sent it. */
+static int coroutine_fn GRAPH_RDLOCK
+offer_or_send(ColoForward *f, ColoForwardOp op, int64_t offset, int64_t bytes,
+              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    if (is_to_offer(f, op, bytes, flags)) {
+        int ret = colo_offer_co(f, *f->number, offset, bytes, qiov,
+                                qiov_offset);
+
+        if (ret >= 0) {
+            note_answer(f, bytes, ret > 0);
+        }
+        if (ret > 0 || (ret < 0 && ret != -EAGAIN)) {
+            return ret;
+        }
+    }
+    return send_request(f, op, offset, bytes, qiov, qiov_offset, flags);
+}
+
 bool coroutine_fn GRAPH_RDLOCK
 colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
                 int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset,
@@ -285,7 +325,7 @@ colo_forward_co(ColoForward *f, ColoForwardOp op, int64_t offset,
         f->request_count++;
         f->sent_bytes += bytes;
     }
-    ret = send_request(f, op, offset, bytes, qiov, qiov_offset, flags);
+    ret = offer_or_send(f, op, offset, bytes, qiov, qiov_offset, flags);
     request_end(f, &r, ret);
     if (ret >= 0) {
         note_done(f, op, &r);
@@ -357,19 +397,22 @@ ColoDiskForwardInfo *colo_forward_info(ColoForward *f, bool in_sync)
     info->in_sync = in_sync && !f->reason;
     info->requests = f->request_count;
     info->bytes = f->sent_bytes;
+    info->accepted = f->accepted_bytes;
     info->failed = f->failed_count;
     info->in_flight = f->in_flight_count;
     info->longest_us = f->longest_ns / SCALE_US;
     return info;
 }
 
-ColoForward *colo_forward_new(BdrvChild *target, uint32_t limit_ms)
+ColoForward *colo_forward_new(BdrvChild *target, uint32_t limit_ms,
+                              const uint64_t *number)
 {
     ColoForward *f = g_new0(ColoForward, 1);
 
     GLOBAL_STATE_CODE();
     f->target = target;
     f->limit_ms = limit_ms;
+    f->number = number;
     f->changes_count = 1;       /* what was written before is not known */
     f->timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
                              SCALE_NS, on_timer, f);

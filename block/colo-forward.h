@@ -6,10 +6,13 @@
  * The secondary gets it first: a request goes to the local disk when the
  * secondary has acknowledged it. So whatever the local disk holds, the
  * secondary knows of, and a primary that died comes back with a disk that
- * differs in known places only. An error or a peer silent for longer than
- * the limit is final: the forward is broken, the guest's request is completed
- * locally, and the session is told (colo_disks_failed()), so that no
- * checkpoint is taken that such a write would be missing from.
+ * differs in known places only. A large write is offered first
+ * (colo/offer.h); accepted, it counts as sent.
+ *
+ * An error or a peer silent for longer than the limit is final: the forward is
+ * broken, the guest's request is completed locally, and the session is told
+ * (colo_disks_failed()), so that no checkpoint is taken that such a write would
+ * be missing from.
  */
 #ifndef BLOCK_COLO_FORWARD_H
 #define BLOCK_COLO_FORWARD_H
@@ -19,8 +22,13 @@
 
 typedef struct ColoForward ColoForward;
 
-/* @target: the child through which the peer's disk is written. */
-ColoForward *colo_forward_new(BdrvChild *target, uint32_t limit_ms);
+/*
+ * @target: the child through which the peer's disk is written. @number: of
+ * the disk (block/colo.h), for as long as it may change; NULL: nothing is
+ * offered, everything is sent.
+ */
+ColoForward *colo_forward_new(BdrvChild *target, uint32_t limit_ms,
+                              const uint64_t *number);
 /* Drained. Main thread. NULL is ignored. */
 void colo_forward_free(ColoForward *f);
 

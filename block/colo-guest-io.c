@@ -239,7 +239,11 @@ guest_write(ColoBuffer *b, const GuestWrite *w, uint64_t bytes)
         ret = write_piece(b, w, offset, end, &piece, &lost);
         offset += piece.size;
     }
+    if (colo_disk_stage(b->disk) == COLO_DISK_RUNNING) {
+        colo_accept_wrote(b, w->start, bytes);
+    }
     reqlist_remove_req(&req);
+    colo_accept_notice(b, w->start, bytes);
     qemu_mutex_unlock(&b->lock);
     if (lost) {
         colo_buffer_break(b, "keep what the guest wrote", ret);

@@ -18,6 +18,10 @@
  * primary parts from this side, and no cut is entered. This side's guest is
  * not concerned: what it sees does not contain the write anyway.
  *
+ * A write that this side's guest has made as well (colo-accept.c) is late from
+ * the beginning, and its data is the guest's, which nobody changes until it is
+ * on the parent.
+ *
  * Where a flush is expected (colo/rhythm.h), it begins with the end of a write
  * and is done, or under way, when the peer asks for it.
  *
@@ -38,7 +42,7 @@ enum {
     BLOCK_BYTES = 256 * KiB,
     /* The part of the buffer's limit that may be late writes. */
     LIMIT_SHARE = 32,
-    LIMIT_BYTES_MAX = 8 * MiB,
+    LIMIT_BYTES_MAX = 8 * MiB,  /* also of the guest's own */
     /* What a cut waits for a disk; as long as the peer would for the link. */
     SETTLE_LIMIT_MS = 2000,
 };
@@ -49,6 +53,7 @@ typedef struct LateWrite {
     ColoPeerWrite w;
     BdrvRequestFlags flags;
     QEMUIOVector qiov;
+    ColoOwnWrite *own;         /* instead of @qiov: this side's guest's */
     bool is_to_flush;          /* afterwards, before the peer asks for it */
     uint64_t seq;
     QTAILQ_ENTRY(LateWrite) next;
@@ -62,6 +67,7 @@ struct ColoLate {
     unsigned blocks_count;     /* idle or in use */
     unsigned blocks_max_count;
     unsigned count;            /* of writes; also read atomically */
+    uint64_t own_bytes;        /* of those that are the guest's own */
     ColoRhythm rhythm;         /* of the peer's late writes and flushes */
     int ret;                   /* of the first that failed */
 };
@@ -165,9 +171,68 @@ static void coroutine_fn late_done(LateWrite *l, int ret)
         qatomic_set(&late->count, late->count - 1);
         qemu_co_enter_all(&late->waiters, &b->lock);
     }
-    late_free(l);
+    g_free(l);
     aio_wait_kick();
     bdrv_dec_in_flight(ingress);
+}
+
+/*
+ * What the guest wrote is on the parent, so the store need not have it. Its
+ * room is used again when nobody reads it there any more. Lock held.
+ */
+static void coroutine_fn settle_own(ColoBuffer *b, const LateWrite *l)
+{
+    guint i;
+
+    if (colo_disk_stage(b->disk) != COLO_DISK_RUNNING) {
+        return;                /* it took too long; see colo_late_settle() */
+    }
+    colo_disk_settled(b->disk, l->w.offset, l->w.bytes);
+    colo_peer_wait_for_readers(b, &l->w);
+    for (i = 0; i < l->own->pieces->len &&
+                colo_disk_stage(b->disk) == COLO_DISK_RUNNING; i++) {
+        colo_disk_reuse(b->disk, &g_array_index(l->own->pieces, ColoPiece,
+                                                i));
+    }
+}
+
+static int coroutine_fn GRAPH_RDLOCK write_own_co(LateWrite *l)
+{
+    ColoBuffer *b = l->b;
+    int ret;
+
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        colo_peer_wait_for_readers(b, &l->w);
+    }
+    ret = bdrv_co_pwritev(b->parent, l->w.offset, l->w.bytes, &l->own->qiov,
+                          0);
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        if (ret >= 0) {
+            settle_own(b, l);
+        }
+        reqlist_remove_req(&l->own->turn);
+        b->late->own_bytes -= l->own->bytes;
+        colo_accept_notice(b, l->w.offset, l->w.bytes);
+    }
+    colo_peer_end(b, &l->w);
+    colo_own_write_free(l->own);
+    return ret;
+}
+
+static int coroutine_fn GRAPH_RDLOCK write_sent_co(LateWrite *l)
+{
+    ColoBuffer *b = l->b;
+    int ret = colo_peer_save(b, &l->w);
+
+    if (ret >= 0) {
+        ret = bdrv_co_pwritev(b->parent, l->w.offset, l->w.bytes, &l->qiov,
+                              l->flags);
+        colo_peer_end(b, &l->w);
+    }
+    WITH_QEMU_LOCK_GUARD(&b->lock) {
+        give_back_locked(l);
+    }
+    return ret;
 }
 
 static void coroutine_fn late_co(void *opaque)
@@ -177,32 +242,29 @@ static void coroutine_fn late_co(void *opaque)
     int ret;
 
     WITH_GRAPH_RDLOCK_GUARD() {
-        ret = colo_peer_save(b, &l->w);
-        if (ret >= 0) {
-            ret = bdrv_co_pwritev(b->parent, l->w.offset, l->w.bytes,
-                                  &l->qiov, l->flags);
-            colo_peer_end(b, &l->w);
-        }
+        ret = l->own ? write_own_co(l) : write_sent_co(l);
         if (ret >= 0 && l->is_to_flush) {
-            WITH_QEMU_LOCK_GUARD(&b->lock) {
-                give_back_locked(l);
-            }
             ret = bdrv_co_flush(b->parent->bs);
         }
     }
     late_done(l, ret);
 }
 
-static void coroutine_fn late_start(LateWrite *l)
+static void enlist_locked(LateWrite *l)
 {
-    ColoBuffer *b = l->b;
+    ColoLate *late = l->b->late;
 
     bdrv_inc_in_flight(l->ingress);
-    WITH_QEMU_LOCK_GUARD(&b->lock) {
-        l->is_to_flush = colo_rhythm_write(&b->late->rhythm, l->w.bytes);
-        l->seq = b->late->next_seq++;
-        QTAILQ_INSERT_TAIL(&b->late->writes, l, next);
-        qatomic_set(&b->late->count, b->late->count + 1);
+    l->is_to_flush = colo_rhythm_write(&late->rhythm, l->w.bytes);
+    l->seq = late->next_seq++;
+    QTAILQ_INSERT_TAIL(&late->writes, l, next);
+    qatomic_set(&late->count, late->count + 1);
+}
+
+static void coroutine_fn late_start(LateWrite *l)
+{
+    WITH_QEMU_LOCK_GUARD(&l->b->lock) {
+        enlist_locked(l);
     }
     qemu_coroutine_enter(qemu_coroutine_create(late_co, l));
 }
@@ -230,6 +292,28 @@ bool coroutine_fn colo_late_write(ColoBuffer *b, BlockDriverState *ingress,
     }
     late_start(l);
     return true;
+}
+
+bool colo_late_has_room(const ColoBuffer *b, uint64_t bytes)
+{
+    return b->late->own_bytes == 0 ||
+           b->late->own_bytes + bytes <= LIMIT_BYTES_MAX;
+}
+
+void colo_late_own_locked(ColoBuffer *b, ColoOwnWrite *own)
+{
+    LateWrite *l = g_new0(LateWrite, 1);
+
+    l->b = b;
+    l->ingress = b->ingress;
+    l->own = own;
+    l->w.offset = own->offset;
+    l->w.bytes = own->bytes;
+    reqlist_init_req(&b->writers, &own->turn, own->offset, own->bytes);
+    b->late->own_bytes += own->bytes;
+    colo_peer_enter_own(b, &l->w);
+    enlist_locked(l);
+    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_create(late_co, l));
 }
 
 int coroutine_fn colo_late_wait(ColoBuffer *b)

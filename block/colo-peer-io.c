@@ -55,6 +55,7 @@ void coroutine_fn colo_peer_end(ColoBuffer *b, ColoPeerWrite *w)
     WITH_QEMU_LOCK_GUARD(&b->lock) {
         reqlist_remove_req(&w->req);
         qatomic_set(&b->peer_count, b->peer_count - 1);
+        colo_accept_notice(b, w->offset, w->bytes);
     }
     aio_wait_kick();
 }
@@ -169,8 +170,8 @@ static void close_round(ColoBuffer *b, const SaveRound *r, bool ok)
     }
 }
 
-/* Wait for those who looked at the maps before. Lock held. */
-static void coroutine_fn wait_for_readers(ColoBuffer *b, const ColoPeerWrite *w)
+void coroutine_fn colo_peer_wait_for_readers(ColoBuffer *b,
+                                             const ColoPeerWrite *w)
 {
     uint64_t seq = b->reader_seq;
     BlockReq *req;
@@ -268,11 +269,20 @@ static int coroutine_fn GRAPH_RDLOCK save_undo(ColoBuffer *b,
     reqlist_remove_req(&req);
     qatomic_set(&b->saving_count, b->saving_count - 1);
     if (ret == 0) {
-        wait_for_readers(b, w);
+        colo_peer_wait_for_readers(b, w);
     }
     qemu_mutex_unlock(&b->lock);
     aio_wait_kick();
     return ret;
+}
+
+void colo_peer_enter_own(ColoBuffer *b, ColoPeerWrite *w)
+{
+    qatomic_set(&b->peer_count, b->peer_count + 1);
+    reqlist_init_req(&b->peers, &w->req, w->offset, w->bytes);
+    if (b->peer_write) {
+        b->peer_write(b->peer_opaque, w->offset, w->bytes);
+    }
 }
 
 int coroutine_fn colo_peer_enter(ColoBuffer *b, ColoPeerWrite *w)

@@ -309,7 +309,8 @@ static void begin_forwarder(BDRVReplicationState *s)
 {
     block_above(s);
     bdrv_drained_begin(s->bs);
-    s->forward = colo_forward_new(s->bs->file, s->limit_ms);
+    s->forward = colo_forward_new(s->bs->file, s->limit_ms,
+                                  &s->part.number);
     s->role = REPLICATION_ROLE_PRIMARY;
     bdrv_drained_end(s->bs);
 }
@@ -445,7 +446,9 @@ bool replication_attach(BDRVReplicationState *s, BlockDriverState *target,
         detach_child(s);
     }
     if (s->target) {
-        s->forward = colo_forward_new(s->target, s->limit_ms);
+        s->forward = colo_forward_new(s->target, s->limit_ms,
+                                      s->options.shared ? NULL
+                                                        : &s->part.number);
         g_free(s->copy_name);
         s->copy_name = g_strdup(target->node_name);
         s->in_sync = false;

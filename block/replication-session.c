@@ -163,6 +163,30 @@ static bool part_is_durable(ColoDiskPart *part)
            replication_primary_is_durable(s);
 }
 
+/* --------------------------------------------------------------- offers */
+
+static ColoOffered part_offered(ColoDiskPart *part, const ColoOffer *offer)
+{
+    BDRVReplicationState *s = part_state(part);
+
+    return s->role == REPLICATION_ROLE_SECONDARY
+           ? colo_accept_offer(s->buffer, offer) : COLO_OFFERED_DECLINE;
+}
+
+static void part_decline(ColoDiskPart *part)
+{
+    BDRVReplicationState *s = part_state(part);
+
+    if (s->buffer) {
+        colo_accept_decline(s->buffer);
+    }
+}
+
+static BlockDriverState *part_node(ColoDiskPart *part)
+{
+    return part_state(part)->bs;
+}
+
 /* ------------------------------------------------------------------- end */
 
 static void note_difference(void *opaque, int64_t offset, int64_t bytes)
@@ -322,6 +346,9 @@ static const ColoDiskOps part_ops = {
     .enter = part_enter,
     .roll_back = part_roll_back,
     .is_durable = part_is_durable,
+    .offered = part_offered,
+    .decline = part_decline,
+    .node = part_node,
     .end = part_end,
     .shutdown = part_shutdown,
     .info = part_info,

@@ -279,6 +279,12 @@ ColoIo colo_channel_next(ColoChannel *ch, ColoFrame *frame, int64_t until_ms,
     return parse_header(ch, frame, errp);
 }
 
+void colo_channel_unread(ColoChannel *ch)
+{
+    ch->rx_head -= COLO_WIRE_HEADER_BYTES;
+    ch->rx_sequence--;
+}
+
 ColoIo colo_channel_read(ColoChannel *ch, void *buf, size_t size,
                          Error **errp)
 {

@@ -73,6 +73,8 @@ ColoIo colo_channel_send_vector(ColoChannel *ch, ColoMsgType type,
  */
 ColoIo colo_channel_next(ColoChannel *ch, ColoFrame *frame, int64_t until_ms,
                          Error **errp);
+/* The frame that next() has just returned comes again. */
+void colo_channel_unread(ColoChannel *ch);
 /* Read @size bytes of payload and forget them. */
 ColoIo colo_channel_skip(ColoChannel *ch, size_t size, Error **errp);
 /* Payload bytes of the frame just begun. */

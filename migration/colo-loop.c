@@ -159,6 +159,20 @@ static void answer_asks(const ColoSide *side)
     }
 }
 
+/* True: something was, and a kick may have come meanwhile. */
+static bool send_waiting(const ColoSide *side)
+{
+    uint32_t sent_before = colo_session.channel->tx_sequence;
+    Error *err = NULL;
+    ColoIo io = side->send_waiting(&err);
+
+    if (io != COLO_IO_OK) {
+        colo_session_set_detail_err(err);
+        colo_side_feed(side, last_words(side, io));
+    }
+    return colo_session.channel->tx_sequence != sent_before;
+}
+
 void colo_side_run(const ColoSide *side)
 {
     colo_side_feed(side, (ColoEvent) { .type = COLO_EV_START });
@@ -166,7 +180,7 @@ void colo_side_run(const ColoSide *side)
         answer_asks(side);
         if (side->is_lost()) {
             colo_channel_wait_kick(colo_session.channel);
-        } else if (!side->is_final()) {
+        } else if (!side->is_final() && !send_waiting(side)) {
             receive(side);
         }
     }

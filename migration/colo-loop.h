@@ -24,6 +24,8 @@ typedef struct ColoSide {
     ColoEventType (*execute)(const ColoAction *a, ColoIo *io, Error **errp);
     /* Read the frame's payload; may change @ev. */
     ColoIo (*take_frame)(const ColoFrame *f, ColoEvent *ev, Error **errp);
+    /* What waits to be sent, beside what the machine says. */
+    ColoIo (*send_waiting)(Error **errp);
     /* Optional: the machine has taken the frame / it was no valid frame. */
     void (*frame_done)(const ColoFrame *f);
     void (*garbage)(void);

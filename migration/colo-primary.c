@@ -35,6 +35,7 @@ static bool begin(Error **errp)
     if (!colo_disks_begin(true, colo_session.id, errp)) {
         return false;
     }
+    colo_offers_start();
     colo_net_begin(true);
     return true;
 }
@@ -342,6 +343,8 @@ static ColoIo take_frame(const ColoFrame *f, ColoEvent *ev, Error **errp)
         return take_dirty(f, in, errp);
     case COLO_MSG_REPLY:
         return take_reply(f, in, errp);
+    case COLO_MSG_ANSWER:
+        return colo_offers_take_answer(f, in, errp);
     case COLO_MSG_RECEIVED:
         phase_us = colo_stats_note(&s->stats, COLO_PHASE_RECEIVED, f->epoch,
                                    phase_us);
@@ -432,6 +435,7 @@ void colo_primary_run(void)
         .set_channel_limits = set_channel_limits,
         .execute = execute,
         .take_frame = take_frame,
+        .send_waiting = colo_offers_send,
         .frame_done = frame_done,
     };
     ColoLimits limits = colo_limits_now();

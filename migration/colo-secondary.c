@@ -42,6 +42,7 @@ static bool begin(Error **errp)
     if (!colo_disks_begin(false, colo_session.id, errp)) {
         return false;
     }
+    colo_offers_start();
     colo_net_begin(false);
     return true;
 }
@@ -342,8 +343,13 @@ static ColoIo take_small(const ColoFrame *f, Error **errp)
         want_hashes = f->flags & COLO_REQUEST_WANT_HASHES;
         s->disks_durable = f->flags & COLO_REQUEST_DISKS_DURABLE;
         colo_fault("s-request");
+        if (e == COLO_WIRE_OK) {
+            io = colo_answers_end(errp);
+        }
+    } else if (f->type == COLO_MSG_OFFER) {
+        return colo_answers_take_offer(f, in, errp);
     }
-    return colo_frame_check(f, e, errp);
+    return io == COLO_IO_OK ? colo_frame_check(f, e, errp) : io;
 }
 
 static ColoIo take_frame(const ColoFrame *f, ColoEvent *ev, Error **errp)
@@ -432,6 +438,7 @@ void colo_secondary_run(void)
         .set_channel_limits = set_channel_limits,
         .execute = execute,
         .take_frame = take_frame,
+        .send_waiting = colo_answers_send,
         .garbage = refuse_garbage,
     };
     ColoLimits limits = colo_limits_now();

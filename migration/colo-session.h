@@ -210,6 +210,26 @@ bool colo_guest_is_paused(void);
 /* Secondary: run from whatever state its own guest left it in. */
 void colo_guest_force_run(bool paused);
 
+/* ------------------------------------------------------- colo-offers.c */
+
+/* The disks have begun. BQL, guest stopped. */
+void colo_offers_start(void);
+/*
+ * P: the machine is in @state now, and has not acted on it yet. May wait for
+ * answers. BQL not held if it is a new state.
+ */
+void colo_offers_follow(ColoState state);
+/* What the disks want to be sent. */
+ColoIo colo_offers_send(Error **errp);                 /* P */
+ColoIo colo_answers_send(Error **errp);                /* S */
+/* ANSWER; OFFER. */
+ColoIo colo_offers_take_answer(const ColoFrame *f, const GByteArray *in,
+                               Error **errp);
+ColoIo colo_answers_take_offer(const ColoFrame *f, const GByteArray *in,
+                               Error **errp);
+/* S: a REQUEST has come; all that was offered is answered now. */
+ColoIo colo_answers_end(Error **errp);
+
 /* ------------------------------------------------------- colo-device.c */
 
 /* Device state of this machine. BQL, guest stopped. */

@@ -245,8 +245,12 @@ void colo_session_note_step(void)
 {
     ColoSession *s = &colo_session;
 
-    QEMU_LOCK_GUARD(&s->lock);
-    s->in_checkpoint = view_state(s) == COLO_STATE_CHECKPOINT;
+    WITH_QEMU_LOCK_GUARD(&s->lock) {
+        s->in_checkpoint = view_state(s) == COLO_STATE_CHECKPOINT;
+    }
+    if (s->role == COLO_MODE_PRIMARY) {
+        colo_offers_follow(view_state(s));
+    }
 }
 
 bool colo_session_between_cuts(void)

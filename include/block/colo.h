@@ -15,8 +15,15 @@
 #include "qemu/queue.h"
 #include "qapi/qapi-types-colo-disk.h"
 #include "colo/clean-up.h"
+#include "colo/wire.h"
 
 typedef struct ColoDiskPart ColoDiskPart;
+
+typedef enum ColoOffered {
+    COLO_OFFERED_ACCEPT,
+    COLO_OFFERED_DECLINE,
+    COLO_OFFERED_WAIT,
+} ColoOffered;
 
 typedef struct ColoDiskOps {
     /*
@@ -46,6 +53,15 @@ typedef struct ColoDiskOps {
      * to a part that has not begun.
      */
     bool (*end)(ColoDiskPart *part, bool survivor, Error **errp);
+    /*
+     * S: the primary offers a write to this disk. What cannot be answered
+     * at once is by colo_offer_answer(), or at the latest by decline().
+     */
+    ColoOffered (*offered)(ColoDiskPart *part, const ColoOffer *offer);
+    /* S: whatever is offered and not answered yet is declined. */
+    void (*decline)(ColoDiskPart *part);
+    /* The node, for the number of the disk. */
+    BlockDriverState *(*node)(ColoDiskPart *part);
     /* QEMU exits: leave the pair, let the peer's disk go; may free @part. */
     void (*shutdown)(ColoDiskPart *part);
     ColoDiskInfo *(*info)(ColoDiskPart *part);
@@ -53,6 +69,8 @@ typedef struct ColoDiskOps {
 
 struct ColoDiskPart {
     const ColoDiskOps *ops;
+    uint64_t number;           /* of the disk in a pair that can offer writes,
+                                * the same on both sides; else 0 */
     QTAILQ_ENTRY(ColoDiskPart) next;
 };
 
@@ -100,6 +118,47 @@ bool colo_disks_end(bool survivor, Error **errp);
 /* QEMU exits. Block jobs have ended. */
 void colo_disks_shutdown(void);
 ColoDiskInfoList *colo_disks_info(void);
+
+/* -------------------------------- writes offered (block/colo-offer.c) */
+
+typedef struct ColoOfferOps {
+    /* Keyed hash of all of @iov, the same on both sides. Any thread. */
+    void (*hash)(const struct iovec *iov, size_t niov,
+                 uint8_t out[COLO_HASH_BYTES]);
+    /* An offer or an answer is to be sent. Any thread. */
+    void (*kick)(void);
+    /* What is called the same on both sides, as a number; 0: nothing. */
+    uint64_t (*number)(DeviceState *dev);
+} ColoOfferOps;
+
+/*
+ * A pair has just begun; @can_offer: on both sides. @ops stay for ever. BQL,
+ * guest stopped.
+ */
+void colo_offers_begin(const ColoOfferOps *ops, bool can_offer);
+
+typedef enum ColoOffersWhen {
+    COLO_OFFERS_NOW,
+    COLO_OFFERS_LATER,         /* nor is sent what has not been yet */
+    COLO_OFFERS_NEVER,         /* nor will there be an answer */
+} ColoOffersWhen;
+
+/* P: may writes be offered? Any thread. */
+void colo_offers_allow(ColoOffersWhen when);
+/* P: the next one to be sent. False: there is none. Any thread. */
+bool colo_offers_next(ColoOffer *offer);
+void colo_offers_answered(const ColoAnswer *answer);
+/* P: no answer will come, and nobody knows what it would have been. */
+void colo_offers_lost(int ret);
+/* P: one waits for its answer. */
+bool colo_offers_are_open(void);
+
+/* S: an offer has come. BQL. True: @answer is to be sent now. */
+bool colo_disks_offered(const ColoOffer *offer, ColoAnswer *answer);
+/* S: none waits any longer; the last answers are there to be sent. BQL. */
+void colo_disks_decline(void);
+/* S: the next answer to be sent. False: there is none. Any thread. */
+bool colo_offers_next_answer(ColoAnswer *answer);
 
 /* Adds all nodes, copies, exports and their server. Main thread. */
 void colo_clean_find_disks(GPtrArray *list);

@@ -8,7 +8,7 @@ Protocol: the NBD project's doc/proto.md; structured replies are always used.
 
 import socket
 import struct
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple, Union
 
 OPTION_MAGIC = 0x49484156454F5054
 OPTION_REPLY_MAGIC = 0x3E889045565A9
@@ -38,13 +38,17 @@ class NBDError(Exception):
 
 
 class NBDClient:
-    """A connection to one export over a unix socket."""
+    """A connection to one export: over a unix socket, or to a TCP port."""
 
-    def __init__(self, path: str, export: str,
+    def __init__(self, where: Union[str, int], export: str,
                  timeout_s: float = 20.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        if isinstance(where, int):
+            self._socket = socket.create_connection(("127.0.0.1", where))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.connect(where)
         self._socket.settimeout(timeout_s)
-        self._socket.connect(path)
         self._handle = 0
         self.size = 0
         self._greet(export.encode())
