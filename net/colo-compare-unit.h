@@ -8,9 +8,10 @@
  *
  * Threads: one worker, an iothread, reads the chardevs and compares. The
  * main thread (BQL) tells cuts, releases and the end, and in the direct form
- * brings the guest's frames. Core and list of released frames are under
- * @lock, which is held for a batch of frames at most and never over I/O that
- * waits. Lock order: BQL, @lock, then a link's own lock.
+ * brings the guest's frames and reads the secondary's, but for bulk. Core and
+ * list of released frames are under @lock, which is held for a batch of frames
+ * at most and never over I/O that waits. Lock order: BQL, a link's input,
+ * @lock, then a link's own lock.
  */
 #ifndef NET_COLO_COMPARE_UNIT_H
 #define NET_COLO_COMPARE_UNIT_H
@@ -42,18 +43,20 @@ typedef struct CompareUnit {
     IOThread *iothread;
     bool own_iothread;
     AioContext *aio;
+    QemuThread main_thread;
     QEMUTimer *timer;          /* worker */
     QEMUBH *pace_bh;           /* worker */
     ColoNetPart part;
     ColoLink *primary, *secondary, *out, *notify, *mirror;
     Object *filter;            /* direct form: sits in the NIC's path */
-    QEMUBH *deliver_bh;        /* direct form: main loop */
+    QEMUBH *deliver_bh;        /* main loop */
     QEMUBH *mark_bh;           /* ditto */
     bool orphan;               /* the object is gone */
 
     QemuMutex lock;
     ColoCompare *core;         /* under lock, as all below */
     ColoPatience patience;     /* with the secondary */
+    bool many_cpus;            /* both threads together, at the connection */
     int64_t armed_us;
     int64_t input_us;          /* when the piece being read came */
     ColoNetFrame *ready;       /* may leave, oldest first */

@@ -9,57 +9,19 @@
  * the same function. A frame for which nothing waits is written from where
  * it is. Whoever comes back from writing looks at @connection: what is left
  * of an older one is for nobody.
- *
- * Where the device is a plain socket, reading and writing go past it
- * (colo-link-socket.h); it then only says that a connection has begun or
- * ended. The end is left for it to find: from the first read that brings
- * nothing on, the device reads itself.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "block/aio-wait.h"
 #include "chardev/char-fe.h"
 #include "chardev/char-socket.h"
-#include "net/colo-link.h"
-#include "net/colo-link-socket.h"
+#include "net/colo-link-int.h"
 #include "trace.h"
 
 enum {
-    /* A read that finds the head of a large frame finds little more of it:
-     * the rest is read to where it belongs. */
-    READ_HEAD_BYTES = 2 * KiB, READ_MAX_BYTES = 64 * KiB,
-    READ_ROUNDS = 4,
-    GATHERED_ROUNDS = 16,      /* where as much is waited for */
     KEEP_BYTES = 1 * MiB,
     DIRECT_PIECES = 15,        /* of a frame that is not copied */
-};
-
-struct ColoLink {
-    CharBackend chr;
-    char *name;
-    bool vnet;
-    GMainContext *ctx;
-    AioContext *aio;
-    const ColoLinkOps *ops;
-    void *opaque;
-    ColoFramer framer;         /* the link's context */
-    bool paused;               /* ditto */
-    uint8_t *bulk;             /* ditto, READ_MAX_BYTES */
-
-    QemuMutex lock;
-    bool open;                 /* under lock, as all below */
-    bool writing;              /* somebody is between take and put back */
-    GByteArray *queued;
-    size_t marker_end;         /* of the last epoch in queued, or 0 */
-    bool gap;                  /* of frames not taken, and that is told */
-    GByteArray *leaving;       /* the writer's while @writing */
-    size_t left_bytes;         /* of leaving: already with the device */
-    uint64_t connection;       /* how many there have been */
-    ColoSocket *socket;        /* past the device; NULL: through it */
-    uint32_t gather_bytes;     /* its mark; 0: readable at once */
-    GSource *watch;
 };
 
 const char *colo_link_name(const ColoLink *link)
@@ -353,206 +315,6 @@ bool colo_link_is_open(ColoLink *link)
     return link->open;
 }
 
-/* ----------------------------------------------------------- receiving */
-
-static bool reads_socket(ColoLink *link)
-{
-    QEMU_LOCK_GUARD(&link->lock);
-    return link->socket && link->ops->item;
-}
-
-static int can_read(void *opaque)
-{
-    ColoLink *link = opaque;
-
-    return link->paused || reads_socket(link) ? 0 : READ_MAX_BYTES;
-}
-
-static void take_bytes(ColoLink *link, const uint8_t *buf, size_t size)
-{
-    ColoFramerItem item;
-
-    if (link->framer.error != COLO_FRAMER_OK) {
-        return;                 /* told; not every device can be closed */
-    }
-    if (link->ops->begin) {
-        link->ops->begin(link->opaque);
-    }
-    while (colo_framer_next(&link->framer, &buf, &size, &item)) {
-        link->ops->item(link->opaque, &item);
-    }
-    if (link->ops->batch) {
-        link->ops->batch(link->opaque);
-    }
-    if (link->framer.error != COLO_FRAMER_OK) {
-        error_report("chardev '%s' does not bring frames: %s", link->name,
-                     colo_framer_error_text(link->framer.error));
-        qemu_chr_fe_disconnect(&link->chr);
-    }
-}
-
-/* That was all, for now. */
-static void end_read(ColoLink *link, size_t bytes)
-{
-    if (bytes && link->ops->read) {
-        link->ops->read(link->opaque, bytes);
-    }
-}
-
-/* A socket whose bytes are what its peer sent, maybe encrypted, or NULL. */
-static SocketChardev *socket_below(ColoLink *link)
-{
-    Object *chr = OBJECT(qemu_chr_fe_get_driver(&link->chr));
-    SocketChardev *s;
-
-    if (!object_dynamic_cast(chr, TYPE_CHARDEV_SOCKET)) {
-        return NULL;
-    }
-    s = SOCKET_CHARDEV(chr);
-    return s->is_telnet || s->is_tn3270 || s->is_websock ? NULL : s;
-}
-
-/*
- * With TLS: the device hands over 4 KiB for each turn of the event loop. Under
- * load that is a turn for every few frames, so the rest is read here. An end
- * or an error is left for the device to find.
- */
-static size_t read_more(ColoLink *link)
-{
-    size_t total_bytes = 0;
-
-    for (int i = 0; i < READ_ROUNDS; i++) {
-        SocketChardev *s = socket_below(link);
-        ssize_t size;
-
-        if (!s || !s->ioc || link->paused) {
-            break;
-        }
-        if (!link->bulk) {
-            link->bulk = g_malloc(READ_MAX_BYTES);
-        }
-        size = qio_channel_read(s->ioc, (char *)link->bulk, READ_MAX_BYTES,
-                                NULL);
-        if (size <= 0) {
-            break;
-        }
-        take_bytes(link, link->bulk, size);
-        total_bytes += size;
-    }
-    return total_bytes;
-}
-
-static void read_bytes(void *opaque, const uint8_t *buf, int length)
-{
-    ColoLink *link = opaque;
-    size_t size = length;
-
-    if (link->ops->item) {
-        take_bytes(link, buf, size);
-        if (length >= CHR_READ_BUF_LEN) {
-            size += read_more(link);
-        }
-        end_read(link, size);
-    }
-}
-
-/* ------------------------------------------- receiving past the device */
-
-static void readable(void *opaque);
-
-/* In the link's context, as all here but forget_socket(). */
-static void watch_socket(ColoLink *link, ColoSocket *s, bool on)
-{
-    if (link->ops->item) {
-        aio_set_fd_handler(link->aio ?: iohandler_get_aio_context(),
-                           colo_socket_fd(s), on ? readable : NULL, NULL,
-                           NULL, NULL, link);
-    }
-}
-
-static void forget_socket(ColoLink *link)
-{
-    ColoSocket *s;
-
-    colo_link_gather(link, 0);
-    WITH_QEMU_LOCK_GUARD(&link->lock) {
-        s = g_steal_pointer(&link->socket);
-    }
-    if (s) {
-        watch_socket(link, s, false);
-        colo_socket_unref(s);
-    }
-}
-
-static void use_socket(ColoLink *link)
-{
-    ColoSocket *s = colo_socket_of(qemu_chr_fe_get_driver(&link->chr));
-
-    if (!s) {
-        return;
-    }
-    if (!link->bulk) {
-        link->bulk = g_malloc(READ_MAX_BYTES);
-    }
-    watch_socket(link, s, !link->paused);
-    WITH_QEMU_LOCK_GUARD(&link->lock) {
-        link->socket = s;
-    }
-}
-
-/* False: there is no more now, or it has ended. *@total_bytes has it added. */
-static bool read_some(ColoLink *link, ColoSocket *s, bool first,
-                      size_t *total_bytes)
-{
-    size_t room_bytes;
-    uint8_t *room = colo_framer_room(&link->framer, &room_bytes);
-    bool large = room_bytes > READ_HEAD_BYTES;
-    size_t limit_bytes = first || large ? READ_HEAD_BYTES : READ_MAX_BYTES;
-    struct iovec iov[] = {
-        { .iov_base = room, .iov_len = room_bytes },
-        { .iov_base = link->bulk, .iov_len = limit_bytes },
-    };
-    ssize_t n = colo_socket_readv(s, iov, ARRAY_SIZE(iov));
-
-    if (n == -EAGAIN) {
-        return false;
-    }
-    if (n <= 0) {
-        forget_socket(link);
-        qemu_chr_fe_accept_input(&link->chr);
-        return false;
-    }
-    *total_bytes += n;
-    colo_framer_advance(&link->framer, MIN(n, room_bytes));
-    if (n >= room_bytes) {
-        take_bytes(link, link->bulk, n - room_bytes);
-    }
-    return n == room_bytes + limit_bytes;
-}
-
-static void readable(void *opaque)
-{
-    ColoLink *link = opaque;
-    int rounds = READ_ROUNDS;
-    size_t bytes = 0;
-
-    for (int i = 0; i < rounds && !link->paused; i++) {
-        ColoSocket *s;
-        bool more;
-
-        WITH_QEMU_LOCK_GUARD(&link->lock) {
-            s = colo_socket_ref(link->socket);
-            rounds = link->gather_bytes ? GATHERED_ROUNDS : rounds;
-        }
-        more = s && read_some(link, s, i == 0, &bytes);
-        colo_socket_unref(s);
-        if (!more) {
-            break;
-        }
-    }
-    end_read(link, bytes);
-}
-
 /* ------------------------------------------------- the connection itself */
 
 static void set_open(ColoLink *link, bool open)
@@ -583,48 +345,20 @@ static void event(void *opaque, QEMUChrEvent what)
     if (what == CHR_EVENT_OPENED) {
         trace_colo_link_open(link->name);
         set_nodelay(link);
-        colo_framer_reset(&link->framer);
-        forget_socket(link);
-        use_socket(link);
+        colo_link_read_end(link);
+        colo_link_read_begin(link);
         set_open(link, true);
         if (link->ops->opened) {
             link->ops->opened(link->opaque);
         }
     } else if (what == CHR_EVENT_CLOSED) {
         trace_colo_link_closed(link->name);
+        colo_link_read_rest(link);
         set_open(link, false);
-        forget_socket(link);
+        colo_link_read_end(link);
         if (link->ops->closed) {
             link->ops->closed(link->opaque);
         }
-    }
-}
-
-void colo_link_gather(ColoLink *link, uint32_t bytes)
-{
-    QEMU_LOCK_GUARD(&link->lock);
-    if (link->socket && link->gather_bytes != bytes) {
-        link->gather_bytes = bytes;
-        colo_socket_set_mark(link->socket, bytes);
-    }
-}
-
-void colo_link_pause(ColoLink *link, bool on)
-{
-    ColoSocket *s;
-
-    if (link->paused == on) {
-        return;
-    }
-    link->paused = on;
-    WITH_QEMU_LOCK_GUARD(&link->lock) {
-        s = colo_socket_ref(link->socket);
-    }
-    if (s) {
-        watch_socket(link, s, !on);
-        colo_socket_unref(s);
-    } else if (!on) {
-        qemu_chr_fe_accept_input(&link->chr);
     }
 }
 
@@ -634,8 +368,9 @@ static void attach(void *opaque)
 {
     ColoLink *link = opaque;
 
-    qemu_chr_fe_set_handlers(&link->chr, can_read, read_bytes, event, NULL,
-                             link, link->ctx, true);
+    qemu_chr_fe_set_handlers(&link->chr, colo_link_can_read,
+                             colo_link_read_bytes, event, NULL, link,
+                             link->ctx, true);
 }
 
 static void detach(void *opaque)
@@ -646,7 +381,8 @@ static void detach(void *opaque)
         unwatch_locked(link);
         link->open = false;
     }
-    forget_socket(link);
+    colo_link_read_end(link);
+    qemu_bh_delete(link->ears[COLO_LINK_OWN].bh);
     qemu_chr_fe_deinit(&link->chr, false);
 }
 
@@ -705,7 +441,9 @@ ColoLink *colo_link_new(const char *property, const char *chardev, bool vnet,
     link->queued = g_byte_array_new();
     link->leaving = g_byte_array_new();
     colo_framer_init(&link->framer, vnet);
+    qemu_rec_mutex_init(&link->input);
     qemu_mutex_init(&link->lock);
+    colo_link_ears_init(link);
     return link;
 }
 
@@ -720,10 +458,12 @@ void colo_link_free(ColoLink *link)
         return;
     }
     in_context(link, detach);
+    colo_link_ears_destroy(link);
     colo_framer_destroy(&link->framer);
     g_byte_array_unref(link->queued);
     g_byte_array_unref(link->leaving);
     qemu_mutex_destroy(&link->lock);
+    qemu_rec_mutex_destroy(&link->input);
     g_free(link->bulk);
     g_free(link->name);
     g_free(link);

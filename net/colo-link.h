@@ -7,7 +7,7 @@
  * at a frame's first byte, so that the receiver never sees half a frame.
  *
  * The receiving callbacks run in the link's context (main loop or an
- * iothread). Sending is for any thread.
+ * iothread), or where colo_link_listen() says. Sending is for any thread.
  */
 #ifndef NET_COLO_LINK_H
 #define NET_COLO_LINK_H
@@ -43,6 +43,13 @@ typedef enum ColoLinkResult {
     COLO_LINK_BAD,             /* longer than a frame can be: not taken */
 } ColoLinkResult;
 
+/* Who reads: the link's own context, or the main loop for it. */
+typedef enum ColoLinkEar {
+    COLO_LINK_OWN,
+    COLO_LINK_MAIN,
+    COLO_LINK_EARS,
+} ColoLinkEar;
+
 enum { COLO_LINK_LIMIT_BYTES = 64 * MiB };
 
 /*
@@ -72,9 +79,13 @@ void colo_link_note_gap(ColoLink *link, ColoLinkResult r, uint64_t epoch);
 /* Send what is queued as far as the device takes it now. */
 void colo_link_flush(ColoLink *link);
 bool colo_link_is_open(ColoLink *link);
-/* Read when so many bytes have come, where the device can wait for them. For
- * this connection, or until the next call; 0: read all as it comes. */
-void colo_link_gather(ColoLink *link, uint32_t bytes);
+/* Let that loop read when so many bytes have come (0: as they come), where
+ * the device can wait for them. For this connection, or until the next call.
+ * The callbacks with what was read then come in that loop. */
+void colo_link_listen(ColoLink *link, ColoLinkEar ear, uint32_t gather_bytes);
+/* Read now what has come, if the device is read past; how many bytes. In the
+ * main loop, or the link's own context if that is another one. */
+size_t colo_link_read(ColoLink *link);
 /* In the link's context: stop or go on reading. */
 void colo_link_pause(ColoLink *link, bool on);
 

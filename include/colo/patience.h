@@ -17,10 +17,15 @@
  * the time is over all is read as it comes, until it comes in bulk again.
  *
  * What the primary sends meanwhile can end the patience and never adds to it.
+ *
+ * It also says which loop is to listen: with @bulk, a thread of its own is
+ * worth it. A single answer would only lose time on its way through another
+ * thread.
  */
 #ifndef COLO_PATIENCE_H
 #define COLO_PATIENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +35,7 @@ enum {
     COLO_PATIENCE_LEAST_BYTES = 32 << 10,
     COLO_PATIENCE_AHEAD_BYTES = 256 << 10,   /* the most, secondary ahead */
     COLO_PATIENCE_BEHIND_BYTES = 64 << 10,   /* ditto, behind */
+    COLO_PATIENCE_CALM_READS = 8,            /* without bulk: it is over */
     COLO_PATIENCE_AHEAD_US = 5000,
     COLO_PATIENCE_BEHIND_US = 1000,
 };
@@ -37,6 +43,8 @@ enum {
 typedef struct ColoPatience {
     uint32_t bytes;            /* may gather; 0: none */
     int64_t due_us;            /* its end; INT64_MAX: there is none */
+    bool bulk;                 /* much came at once, not long ago */
+    uint8_t calm_reads;        /* since then */
 } ColoPatience;
 
 /* What is held of either side, in bytes. */

@@ -178,16 +178,6 @@ def _nics(machine: VM, kind: str) -> Dict[str, Any]:
             for nic in machine.qmp.cmd("query-colo")["nics"] if kind in nic}
 
 
-def _workers_count(machine: VM) -> int:
-    """Threads that compare."""
-    count = 0
-    for thread in os.listdir(f"/proc/{machine.pid}/task"):
-        with open(f"/proc/{machine.pid}/task/{thread}/comm",
-                  encoding="ascii") as file:
-            count += file.read().startswith("IO colo-comp")
-    return count
-
-
 @case(timeout_s=120, reference=False)
 def net_eight_nics(context: Context) -> None:
     """Eight NICs, each with its own comparer; the primary dies."""
@@ -201,7 +191,8 @@ def net_eight_nics(context: Context) -> None:
     check_equal(sorted(found), names, "NICs with a comparer")
     check_equal([n for n in names if found[n]["mode"] != "match" or
                  not found[n]["connected"]], [], "NICs that do not compare")
-    check_equal(_workers_count(pair.p), NICS_COUNT, "worker threads")
+    check_equal(len(procs.threads_named(pair.p.pid, "IO colo-comp")),
+                NICS_COUNT, "worker threads")
     check_equal(sorted(_nics(pair.secondary(), "rewriter")), names,
                 "NICs with a rewriter")
     check(found["hn0"]["matched-frames"] >= 100, "nothing was matched")

@@ -60,7 +60,8 @@ class Lab:
                         "path": self.path(name)}},
                     "server": True, "wait": False}}})
 
-    def calling_chardev(self, name: str) -> socket.socket:
+    def calling_chardev(self, name: str,
+                        reconnect_ms: int = 50) -> socket.socket:
         """Add a chardev that connects by itself; where it connects to."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(self.path(name))
@@ -70,7 +71,7 @@ class Lab:
         self.qmp.cmd("chardev-add", {"id": name, "backend": {
             "type": "socket", "data": {
                 "addr": {"type": "unix", "data": {"path": self.path(name)}},
-                "server": False, "reconnect-ms": 50}}})
+                "server": False, "reconnect-ms": reconnect_ms}}})
         return listener
 
     def tcp_wire(self, name: str, vnet: bool = False) -> Wire:

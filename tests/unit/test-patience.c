@@ -126,6 +126,64 @@ static void test_goes_on(void)
     g_assert_cmpuint(p.bytes, ==, 100 * KIB);
 }
 
+/* One read in bulk, and so many without. */
+static bool bulk_after(unsigned calm_reads)
+{
+    ColoPatience p = patient();
+
+    for (unsigned i = 0; i < calm_reads; i++) {
+        colo_patience_read(&p, 66, (ColoPatienceHeld) { 0, 300 * KIB },
+                           NOW_US);
+    }
+    return p.bulk;
+}
+
+static void test_bulk_ends(void)
+{
+    g_assert_true(bulk_after(0));
+    g_assert_true(bulk_after(COLO_PATIENCE_CALM_READS - 1));
+    g_assert_false(bulk_after(COLO_PATIENCE_CALM_READS));
+    g_assert_false(bulk_after(1000));
+}
+
+/* What the primary sends, or time, says nothing of the secondary's bytes. */
+static void test_bulk_stays(void)
+{
+    ColoPatience p = patient();
+
+    colo_patience_look(&p, (ColoPatienceHeld) { 66, 0 });
+    g_assert_true(p.bulk);
+    colo_patience_tick(&p, INT64_MAX - 1);
+    g_assert_true(p.bulk);
+    colo_patience_init(&p);
+    g_assert_false(p.bulk);
+}
+
+/* Calm reads between pieces of bulk do not add up. */
+static void test_bulk_again(void)
+{
+    ColoPatience p = patient();
+    ColoPatienceHeld lead = { 0, 300 * KIB };
+
+    for (int i = 0; i < 3 * COLO_PATIENCE_CALM_READS; i++) {
+        colo_patience_read(&p, i % 2 ? 60 * KIB : 66, lead, NOW_US);
+        g_assert_true(p.bulk);
+    }
+}
+
+/* Much at once that nothing is held of: each piece is waited for. */
+static void test_no_bulk(void)
+{
+    ColoPatience p;
+
+    colo_patience_init(&p);
+    for (int i = 0; i < 100; i++) {
+        colo_patience_read(&p, i % 2 ? 60 * KIB : 66,
+                           (ColoPatienceHeld) { 0, 0 }, NOW_US);
+        g_assert_false(p.bulk);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -141,5 +199,9 @@ int main(int argc, char **argv)
     g_test_add_func("/patience/look-adds-nothing", test_look_adds_nothing);
     g_test_add_func("/patience/ends", test_ends);
     g_test_add_func("/patience/goes-on", test_goes_on);
+    g_test_add_func("/patience/bulk-ends", test_bulk_ends);
+    g_test_add_func("/patience/bulk-stays", test_bulk_stays);
+    g_test_add_func("/patience/bulk-again", test_bulk_again);
+    g_test_add_func("/patience/no-bulk", test_no_bulk);
     return g_test_run();
 }

@@ -73,8 +73,19 @@ def stat_fields(pid: int) -> List[str]:
         return file.read().rpartition(")")[2].split()
 
 
-def status_kib(pid: int, field: str) -> int:
-    """A `kB` field of /proc/PID/status, for example VmRSS; 0 if gone."""
+def threads_named(pid: int, prefix: str) -> List[int]:
+    """Threads whose name begins like that."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as file:
+            if file.read().startswith(prefix):
+                found.append(int(thread))
+    return found
+
+
+def status_number(pid: int, field: str) -> int:
+    """A number in the status of a process or thread, for example VmRSS in
+    KiB; 0 if it is gone."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             for line in file:

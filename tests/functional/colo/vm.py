@@ -251,11 +251,11 @@ class VM:
 
     def rss_kib(self) -> int:
         """Resident memory of the process."""
-        return procs.status_kib(self.pid, "VmRSS")
+        return procs.status_number(self.pid, "VmRSS")
 
     def peak_rss_kib(self) -> int:
         """Highest resident memory so far."""
-        return procs.status_kib(self.pid, "VmHWM")
+        return procs.status_number(self.pid, "VmHWM")
 
     def runstate(self) -> str:
         """QEMU's run state, for example running, paused, colo."""
