@@ -11,7 +11,7 @@ import time
 from typing import Any, Callable, Dict, List
 
 import wireframe
-from colo import status
+from colo import procs, status
 from colo.case import Context, add, case, check, check_equal
 from offerlab import KIB, MIB, SOON_S, Offer, OfferLab, soon
 
@@ -362,11 +362,11 @@ def written_once(lab: OfferLab) -> bool:
 def offer_names_its_disk(context: Context) -> None:
     """Two disks have two numbers, the same after a checkpoint."""
     lab = keeper(context, count=2)
-    for _ in range(2):
-        for guest in lab.p_guests:
+    for number in range(2):
+        for index, guest in enumerate(lab.p_guests):
             guest.send_write(PLACE, ONE)
-            lab.middle.answer(lab.middle.wait_offer(
-                len(lab.middle.offers) + 1), True)
+            lab.middle.answer(
+                lab.middle.wait_offer(2 * number + index + 1), True)
             check_equal(guest.finish(), 0, "the guest's write")
         lab.checkpoint()
     numbers = [offer.disk for offer in lab.middle.offers]
@@ -383,9 +383,9 @@ def offer_after_protection(context: Context) -> None:
     lab.s.kill()
     lab.wait_lost(lab.p)
     lab.p.qmp.cmd("x-colo-lost-heartbeat")
+    procs.wait_until(lambda: status.is_alone(lab.p), 5, "being alone")
     lab.p_guest.write(PLACE, ONE)
     check_equal(lab.middle.offers, [], "offers")
-    check(status.is_alone(lab.p), status.describe(lab.p))
 
 
 def _register() -> None:
