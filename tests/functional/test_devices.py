@@ -96,7 +96,7 @@ def _register() -> None:
         what = row.disk or row.nic
         body.__doc__ = " ".join([f"{row.machine}, {row.smp} CPU:", what]
                                 + row.devices)
-        add(row.name, body, timeout_s=100, reference=row.reference,
+        add(row.name, body, timeout_s=200, reference=row.reference,
             slow=row.slow)
 
 

@@ -121,6 +121,11 @@ class Middle(Relay):
             self._sockets[0].sendall(frame.encode())
             self.silence()
 
+    def has_seen(self, message: str) -> bool:
+        """Has either side said that?"""
+        with self._news:
+            return any(name == message for name, _ in self.order)
+
     def hang_up(self) -> None:
         """The cable is cut."""
         self._hang_up()

@@ -100,7 +100,7 @@ def net_direct_round_trip(context: Context) -> None:
         check_equal(nic.client.frame(), frame, "the frame")
         slowest_s = max(slowest_s, time.monotonic() - begin_s)
     context.step(f"slowest of 200: {slowest_s * 1000:.1f} ms")
-    check(slowest_s < 0.5, f"a frame waited {slowest_s} s for nothing")
+    check(slowest_s < 2.0, f"a frame waited {slowest_s} s for nothing")
 
 
 @case(linux=False, reference=False)

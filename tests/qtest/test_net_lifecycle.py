@@ -133,8 +133,9 @@ def again(context: Context, kind: str) -> None:
     for number in range(ROUNDS):
         lab.add(type_of(kind), "x0", **properties)
         if number % 4 == 3:
-            for wire in wires:
+            for wire, name in zip(wires, chardevs):
                 wire.close()
+                lab.wait_connected(name, False)
             wires = lab.wires(*chardevs)
         lab.delete("x0")
         counts.append((lab.open_files(), lab.threads()))

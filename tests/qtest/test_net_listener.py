@@ -113,8 +113,8 @@ def net_listener_calls(context: Context) -> None:
     first connection in the main loop: answered at once, each time anew."""
     lab = started_lab(context, False)
     nic = lab.nic("n0")
-    listener = lab.calling_chardev("sec", reconnect_ms=500)
-    for number in range(4):
+    listener = lab.calling_chardev("sec", reconnect_ms=2000)
+    for number in range(3):
         add_compare(lab)
         frame = packets.udp(b"at once %d" % number)
         nic.guest.send(frame)

@@ -22,8 +22,8 @@ STALL_BYTES = 80 << 20
 FRAME_BYTES = 60000
 CHECKPOINTS = 12
 HELLO = b"Hello! Any bytes will do."
-SETTLED_S = 0.5
-HOLD_MS = 100
+SETTLED_S = 1.0
+HOLD_MS = 500
 ASKED_LIMIT_S = 0.7         # the comparer looks around each second
 
 

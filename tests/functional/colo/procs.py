@@ -77,9 +77,13 @@ def threads_named(pid: int, prefix: str) -> List[int]:
     """Threads whose name begins like that."""
     found = []
     for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as file:
-            if file.read().startswith(prefix):
-                found.append(int(thread))
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm",
+                      encoding="ascii") as file:
+                if file.read().startswith(prefix):
+                    found.append(int(thread))
+        except OSError:
+            continue            # it has just ended
     return found
 
 

@@ -58,7 +58,7 @@ class Client:
         return _raise_errors(self.ask("report"), "error")
 
     def wait_progress(self, exchanges: int = 20,
-                      timeout_s: float = 30.0) -> None:
+                      timeout_s: float = 90.0) -> None:
         """Until each workload has had that many more exchanges."""
         before = {n: r["done"] for n, r in self.check().items()}
 

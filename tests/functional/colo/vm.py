@@ -265,7 +265,7 @@ class VM:
         """All that the guest wrote to its serial port."""
         return _read(self.log_path("console"))
 
-    def wait_console(self, text: str, timeout_s: float = 60.0) -> None:
+    def wait_console(self, text: str, timeout_s: float = 120.0) -> None:
         """Wait until the guest has written `text`."""
         def written() -> bool:
             if not self.alive():
