@@ -161,8 +161,7 @@ void colo_accept_wrote(ColoBuffer *b, uint64_t offset, uint64_t bytes)
     bool is_there;
 
     forget_hashes(a, offset, bytes);
-    if (a->hashes_wanted == 0 || bytes < COLO_OFFER_MIN_BYTES ||
-        bytes > COLO_OFFER_MAX_BYTES) {
+    if (a->hashes_wanted == 0 || !colo_offer_fits(bytes)) {
         return;
     }
     a->hashes_wanted--;

@@ -34,7 +34,7 @@ static ColoCompareInfo *compare_info(CompareUnit *u)
     ColoCompareStats st;
 
     WITH_QEMU_LOCK_GUARD(&u->lock) {
-        colo_compare_get_stats(u->core, &st);
+        st = *colo_compare_stats(u->core);
         info->mode = u->passing ? COLO_RELEASE_MODE_PASS
                      : colo_net_buffering() ? COLO_RELEASE_MODE_BUFFER
                      : COLO_RELEASE_MODE_MATCH;

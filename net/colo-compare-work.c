@@ -54,13 +54,10 @@ static bool is_served(const CompareUnit *u)
 /* No twin can come: a checkpoint is the only way out for what is held. */
 static void ask_unconnected_locked(CompareUnit *u)
 {
-    ColoCompareStats st;
-
     if (u->secondary_open || u->passing || u->standalone || is_served(u)) {
         return;
     }
-    colo_compare_get_stats(u->core, &st);
-    if (st.held_frames) {
+    if (colo_compare_stats(u->core)->held_frames) {
         colo_net_ask(COLO_REASON_TIMEOUT);
     }
 }
@@ -124,11 +121,10 @@ static void send_ready_locked(CompareUnit *u)
 
 static ColoPatienceHeld held_locked(CompareUnit *u)
 {
-    ColoCompareStats st;
+    const ColoCompareStats *st = colo_compare_stats(u->core);
 
-    colo_compare_get_stats(u->core, &st);
     return (ColoPatienceHeld) {
-        .primary = st.held_bytes, .secondary = st.secondary_held_bytes,
+        .primary = st->held_bytes, .secondary = st->secondary_held_bytes,
     };
 }
 
@@ -205,17 +201,15 @@ static void deliver_bh(void *opaque)
 
 static void deliver_soon(CompareUnit *u)
 {
-    bool some;
-
-    WITH_QEMU_LOCK_GUARD(&u->lock) {
-        some = u->ready != NULL;
-    }
-    if (!some || !u->netdev) {
+    if (!u->netdev) {
         return;
     }
     if (bql_locked()) {
         deliver(u);
-    } else {
+        return;
+    }
+    QEMU_LOCK_GUARD(&u->lock);
+    if (u->ready) {
         qemu_bh_schedule(u->deliver_bh);
     }
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* COLO: when a disk write is offered. See colo/offer.h. */
 #include <glib.h>
-#include "colo/limits.h"
 #include "colo/offer.h"
 
 bool colo_offer_choose(ColoOfferPolicy *p, uint64_t bytes)
 {
-    if (bytes < COLO_OFFER_MIN_BYTES || bytes > COLO_OFFER_MAX_BYTES) {
+    if (!colo_offer_fits(bytes)) {
         return false;
     }
     if (p->skip_count > 0) {

@@ -158,7 +158,8 @@ void colo_compare_tick(ColoCompare *c, int64_t now_us);
 
 /* Frames that left by rule @index. */
 uint64_t colo_compare_rule_frames(const ColoCompare *c, unsigned index);
-void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out);
+/* As they are; they go on with the next call. */
+const ColoCompareStats *colo_compare_stats(const ColoCompare *c);
 /* Bytes of one idle flow in the table, with its share of the table. */
 size_t colo_compare_flow_bytes(void);
 

@@ -30,6 +30,12 @@ typedef struct ColoOfferPolicy {
     uint32_t skip_next;        /* and so many after the next decline */
 } ColoOfferPolicy;
 
+/* Can a write of @bytes be offered at all? */
+static inline bool colo_offer_fits(uint64_t bytes)
+{
+    return bytes >= COLO_OFFER_MIN_BYTES && bytes <= COLO_OFFER_MAX_BYTES;
+}
+
 /* Is the next write, of @bytes, to be offered? */
 bool colo_offer_choose(ColoOfferPolicy *p, uint64_t bytes);
 /* What was answered to an offer. */

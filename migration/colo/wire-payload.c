@@ -17,6 +17,7 @@
  */
 #include <string.h>
 #include "colo/machine.h"
+#include "colo/offer.h"
 #include "colo/wire.h"
 #include "wire-bytes.h"
 
@@ -284,8 +285,7 @@ ColoWireError colo_wire_get_offer(const uint8_t *in, size_t size,
         memcpy(o->hash, hash, sizeof(o->hash));
     }
     if (r.error == COLO_WIRE_OK &&
-        (o->disk == 0 || o->bytes < COLO_OFFER_MIN_BYTES ||
-         o->bytes > COLO_OFFER_MAX_BYTES ||
+        (o->disk == 0 || !colo_offer_fits(o->bytes) ||
          o->offset > (uint64_t)INT64_MAX - o->bytes)) {
         colo_reader_fail(&r, COLO_WIRE_BAD_VALUE);
     }

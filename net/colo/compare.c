@@ -612,9 +612,9 @@ uint64_t colo_compare_epoch(const ColoCompare *c)
     return c->epoch;
 }
 
-void colo_compare_get_stats(const ColoCompare *c, ColoCompareStats *out)
+const ColoCompareStats *colo_compare_stats(const ColoCompare *c)
 {
-    *out = c->stats;
+    return &c->stats;
 }
 
 /* ---------------------------------------------------------------- time */

@@ -490,7 +490,7 @@ static void finish(Fuzz *z)
     guint i;
 
     do_mode(z, COLO_COMPARE_PASS);
-    colo_compare_get_stats(z->rig.compare, &stats);
+    stats = *colo_compare_stats(z->rig.compare);
     g_assert(stats.held_frames == 0 && stats.held_bytes == 0);
     g_assert(stats.matched_frames + stats.checkpoint_frames +
              stats.passed_frames + stats.merged_frames ==

@@ -326,7 +326,7 @@ static void look_at_table(StreamRig *rig)
 {
     ColoCompareStats s;
 
-    colo_compare_get_stats(rig->compare, &s);
+    s = *colo_compare_stats(rig->compare);
     if (s.verdicts[COLO_VERDICT_FLOWS] > rig->full_count) {
         rig->full_count = s.verdicts[COLO_VERDICT_FLOWS];
         oracle_table_full(rig->oracle);
@@ -338,7 +338,7 @@ static const char *stats_problem(const StreamRig *rig)
 {
     ColoCompareStats s;
 
-    colo_compare_get_stats(rig->compare, &s);
+    s = *colo_compare_stats(rig->compare);
     if (s.primary_frames != rig->fed || s.released_frames != rig->left) {
         return "frames in or out";
     }

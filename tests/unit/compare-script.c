@@ -511,7 +511,7 @@ static void check_state(const Run *run, char **words)
                         words[1]);
         return;
     }
-    colo_compare_get_stats(run->compare, &st);
+    st = *colo_compare_stats(run->compare);
     g_assert_cmpuint(*counter(&st, words[0]), ==, atoi(words[1]));
 }
 

@@ -316,13 +316,13 @@ static void test_stats(void)
 
     colo_compare_primary(c, f, 100);
     colo_compare_primary(c, udp(1, 8, 20), 200);
-    colo_compare_get_stats(c, &st);
+    st = *colo_compare_stats(c);
     g_assert_cmpuint(st.held_frames, ==, 2);
     g_assert_cmpuint(st.held_bytes, ==, 2 * size);
     colo_compare_secondary(c, udp(1, 7, 20), 350);
     colo_compare_secondary(c, udp(1, 9, 20), 350);
     colo_net_frame_free_list(colo_compare_take_output(c));
-    colo_compare_get_stats(c, &st);
+    st = *colo_compare_stats(c);
     g_assert_cmpuint(st.primary_frames, ==, 2);
     g_assert_cmpuint(st.primary_bytes, ==, 2 * size);
     g_assert_cmpuint(st.secondary_frames, ==, 2);
@@ -349,7 +349,7 @@ static void test_rejects(void)
 
     colo_net_frame_eth(f)[14] = 0x55;
     colo_compare_primary(c, f, 0);
-    colo_compare_get_stats(c, &st);
+    st = *colo_compare_stats(c);
     g_assert_cmpuint(st.rejects[COLO_REJECT_IP_VERSION], ==, 1);
     colo_compare_free(c);
 }
