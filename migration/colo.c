@@ -651,6 +651,7 @@ static void end_session(void)
 void colo_shutdown(void)
 {
     end_session();
+    colo_net_shutdown();
     /*
      * Disks are closed next, and must not be in a pair then, whoever began it
      * (Xen has no session). To leave it they are drained, which must not wait

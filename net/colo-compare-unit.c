@@ -104,6 +104,17 @@ static ColoNicInfo *part_info(ColoNetPart *part)
     return compare_unit_info(container_of(part, CompareUnit, part));
 }
 
+static void part_shutdown(ColoNetPart *part)
+{
+    CompareUnit *u = container_of(part, CompareUnit, part);
+
+    colo_link_close(u->mirror);
+    colo_link_close(u->primary);
+    colo_link_close(u->secondary);
+    colo_link_close(u->out);
+    colo_link_close(u->notify);
+}
+
 static const ColoNetPartOps part_ops = {
     .begin = part_begin,
     .cut = part_cut,
@@ -111,6 +122,7 @@ static const ColoNetPartOps part_ops = {
     .buffer = part_buffer,
     .end = part_end,
     .info = part_info,
+    .shutdown = part_shutdown,
 };
 
 /* ------------------------------------------------------------- settings */
@@ -260,7 +272,7 @@ CompareUnit *compare_unit_new(const char *name, const CompareConfig *c,
     return u;
 }
 
-static void close_links(CompareUnit *u)
+static void free_links(CompareUnit *u)
 {
     if (u->mirror == u->secondary) {
         u->mirror = NULL;
@@ -279,7 +291,7 @@ static void unit_free(CompareUnit *u)
         colo_net_remove(&u->part);
     }
     g_clear_pointer(&u->filter, compare_filter_free);
-    close_links(u);
+    free_links(u);
     compare_work_end(u);
     if (u->own_iothread) {
         iothread_destroy(u->iothread);

@@ -25,6 +25,7 @@ struct ColoLink {
     const ColoLinkOps *ops;
     void *opaque;
     ColoEar ears[COLO_LINK_EARS];
+    bool closed;               /* the main thread's */
 
     QemuRecMutex input;        /* whoever reads has it */
     ColoFramer framer;         /* under input */
@@ -47,9 +48,12 @@ struct ColoLink {
     GSource *watch;
 };
 
-/* Main thread. The second one only when nothing can come any more. */
+/* Main thread. */
 void colo_link_ears_init(ColoLink *link);
-void colo_link_ears_destroy(ColoLink *link);
+/* Nothing is read any more: first in the link's own context, then in the main
+ * thread. */
+void colo_link_end_own_ear(ColoLink *link);
+void colo_link_end_main_ear(ColoLink *link);
 /* A connection is there, or not any more: in the link's context, or where a
  * device that is not read past fails. Nobody reads when the second is back. */
 void colo_link_read_begin(ColoLink *link);

@@ -412,12 +412,23 @@ void colo_link_ears_init(ColoLink *link)
     }
 }
 
-void colo_link_ears_destroy(ColoLink *link)
+static void end_ear(ColoEar *ear)
 {
-    ColoEar *main = &link->ears[COLO_LINK_MAIN];
-
-    if (main->bh) {
-        qemu_bh_delete(main->bh);
-        settle_ear(main);
+    if (ear->bh) {
+        qemu_bh_delete(ear->bh);
+        ear->bh = NULL;
+        /* That may have been on its way with what is done here. */
+        settle_ear(ear);
     }
+}
+
+void colo_link_end_own_ear(ColoLink *link)
+{
+    colo_link_read_end(link);
+    end_ear(&link->ears[COLO_LINK_OWN]);
+}
+
+void colo_link_end_main_ear(ColoLink *link)
+{
+    end_ear(&link->ears[COLO_LINK_MAIN]);
 }

@@ -381,8 +381,7 @@ static void detach(void *opaque)
         unwatch_locked(link);
         link->open = false;
     }
-    colo_link_read_end(link);
-    qemu_bh_delete(link->ears[COLO_LINK_OWN].bh);
+    colo_link_end_own_ear(link);
     qemu_chr_fe_deinit(&link->chr, false);
 }
 
@@ -452,13 +451,21 @@ void colo_link_start(ColoLink *link)
     in_context(link, attach);
 }
 
+void colo_link_close(ColoLink *link)
+{
+    if (link && !link->closed) {
+        link->closed = true;
+        in_context(link, detach);
+        colo_link_end_main_ear(link);
+    }
+}
+
 void colo_link_free(ColoLink *link)
 {
     if (!link) {
         return;
     }
-    in_context(link, detach);
-    colo_link_ears_destroy(link);
+    colo_link_close(link);
     colo_framer_destroy(&link->framer);
     g_byte_array_unref(link->queued);
     g_byte_array_unref(link->leaving);

@@ -61,7 +61,10 @@ ColoLink *colo_link_new(const char *property, const char *chardev, bool vnet,
                         const ColoLinkOps *ops, void *opaque, Error **errp);
 /* Callbacks may come from here on, OPENED first if it is. Main thread, BQL. */
 void colo_link_start(ColoLink *link);
-/* Main thread, BQL. After it no callback comes any more. */
+/* Main thread, BQL. After it no callback comes any more, and the device is not
+ * used. It is as if nobody was connected. @link may be NULL, or closed. */
+void colo_link_close(ColoLink *link);
+/* Closes it, too. */
 void colo_link_free(ColoLink *link);
 const char *colo_link_name(const ColoLink *link);
 

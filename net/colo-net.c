@@ -121,6 +121,11 @@ void colo_net_end(bool survivor)
     }
 }
 
+void colo_net_shutdown(void)
+{
+    EACH_PART(shutdown);
+}
+
 void colo_net_early(NetClientState *netdev, const struct iovec *iov,
                     int iovcnt)
 {

@@ -52,6 +52,8 @@ typedef struct ColoNetPartOps {
     ColoNicInfo *(*info)(ColoNetPart *part);
     /* Set or clear one pass-through rule; see colo-pass.c. */
     void (*rules_changed)(ColoNetPart *part);
+    /* QEMU ends: let go of chardevs now, if netdevs do not end the part. */
+    void (*shutdown)(ColoNetPart *part);
 } ColoNetPartOps;
 
 struct ColoNetPart {
@@ -88,6 +90,11 @@ void colo_net_enter(uint64_t epoch);
 void colo_net_buffer(bool on);
 void colo_net_before_load(void);
 void colo_net_end(bool survivor);
+/*
+ * Main thread, at the end of QEMU. Chardevs go before objects do: without this
+ * they would go from under threads that use them.
+ */
+void colo_net_shutdown(void);
 /* One entry per NIC with a comparer or rewriter. */
 ColoNicInfoList *colo_net_info(void);
 

@@ -9,7 +9,7 @@ import packets
 from colo.case import Context, add, case, check, check_equal
 from netlab import Lab, Nic
 from test_net_compare import CHARDEVS, Bench, mixture
-from wires import Drain, Wire, WireClosed
+from wires import Drain, Flood, Wire, WireClosed
 
 DEFAULTS: Dict[str, Any] = {
     "compare_timeout": 3000, "expired_scan_cycle": 1000,
@@ -184,6 +184,23 @@ def churn(context: Context, kind: str) -> None:
     lab.quit()
 
 
+def ends(context: Context, kind: str) -> None:
+    """QEMU ends in good order while frames stream in."""
+    properties, chardevs = KINDS[kind]
+    vnet = bool({"secondary", "primary"} & set(properties))
+    for number in range(ROUNDS):
+        lab = Lab(context, f"lab{number}")
+        nic = lab.nic("n0")
+        lab.chardev(*chardevs)
+        wires = [lab.wire(name, vnet) for name in chardevs]
+        lab.add(type_of(kind), "x0", **properties)
+        drain = Drain(*nic)
+        flood = Flood(mixture(1, 100), *wires)
+        lab.quit()
+        flood.stop()
+        drain.stop()
+
+
 def orders(context: Context, kind: str) -> None:
     """object-del, netdev_del and chardev-remove in every order."""
     properties, chardevs = KINDS[kind]
@@ -311,7 +328,7 @@ def net_eight_nics_compare(context: Context) -> None:
 def _register() -> None:
     for kind in KINDS:
         for what, function in (("again", again), ("churn", churn),
-                               ("orders", orders)):
+                               ("ends", ends), ("orders", orders)):
             def body(context: Context, kind: str = kind,
                      function: Callable[[Context, str], None] = function
                      ) -> None:

@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 MARKER = 0xC0100001
 MARKER_BYTES = 16
@@ -177,25 +177,55 @@ class Wire:
         self.sock.close()
 
 
-class Drain:
-    """Reads in the background, so that QEMU never waits for us."""
+class _Background:
+    """Does something with each wire until it is told to stop, or until QEMU
+    closes its end."""
 
     def __init__(self, *wires: Wire) -> None:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._read, args=(wire,),
+        self._threads = [threading.Thread(target=self._run, args=(wire,),
                                           daemon=True) for wire in wires]
         for thread in self._threads:
             thread.start()
 
-    def _read(self, wire: Wire) -> None:
-        while not self._stop.is_set():
-            try:
-                wire.item(0.05)
-            except TimeoutError:
-                pass
+    def _run(self, wire: Wire) -> None:
+        try:
+            while not self._stop.is_set():
+                self.turn(wire)
+        except WireClosed:
+            pass
+
+    def turn(self, wire: Wire) -> None:
+        """A piece of it, of 50 ms at most."""
+        raise NotImplementedError
 
     def stop(self) -> None:
-        """From here on the caller reads."""
+        """From here on the wires are the caller's."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+
+class Drain(_Background):
+    """Reads, so that QEMU never waits for us."""
+
+    def turn(self, wire: Wire) -> None:
+        try:
+            wire.item(0.05)
+        except TimeoutError:
+            pass
+
+
+class Flood(_Background):
+    """Sends frames over and over; the last one may stay cut off."""
+
+    def __init__(self, frames: List[bytes], *wires: Wire) -> None:
+        self._frames = frames
+        self._left: Dict[Wire, bytes] = {}
+        super().__init__(*wires)
+
+    def turn(self, wire: Wire) -> None:
+        data = self._left.get(wire) or b"".join(map(wire.encode,
+                                                    self._frames))
+        left = wire.send_some(data, 0.05)
+        self._left[wire] = data[len(data) - left:]
