@@ -153,7 +153,7 @@ class Bench:
         return out
 
     def traffic(self) -> List[Dict[str, Any]]:
-        """The guest's network before, under and after protection."""
+        """The network of a protected guest and of one beside it."""
         rounds = [self.run(f"network {number}", {"kind": "traffic"})
                   for number in range(1, self.options.rounds + 1)]
         return [figures for figures in rounds if figures]
@@ -275,7 +275,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
                         help="only a minute of mixed TCP load: mismatches")
     parser.add_argument("--traffic", action="store_true",
                         help="only the guest's network: round trips and bulk "
-                             "before, under and after protection")
+                             "with and without protection, in turn")
     parser.add_argument("--disk", action="store_true",
                         help="only the guest's disk: writes, resync")
     parser.add_argument("--disk-kills", type=int, metavar="N",

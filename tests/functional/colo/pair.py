@@ -87,10 +87,7 @@ class Pair:
     def _netdev(self, side: str) -> List[str]:
         if self.net is None or not self.config.network:
             return []
-        tap = self.net.tap(side)
-        return ["-netdev", f"tap,id=hn0,ifname={tap},script=no,"
-                           "downscript=no,vhost=off",
-                "-device", self.config.spec.nic_option()]
+        return self.config.spec.net_argv(self.net.tap(side))
 
     def _make_primary(self) -> vm.VM:
         argv = self.config.spec.argv() + self._netdev("p")

@@ -45,14 +45,22 @@ class Spec:
     linux: bool = True
     full: bool = False          # the kernel with the drivers of real hardware
     append: str = ""
+    ip: str = netns.GUEST_IP
+    mac: str = netns.GUEST_MAC
 
     def nic_option(self) -> str:
         """The -device argument of the network card."""
         model = self.nic
         if self.machine_type() in _NO_PCI and model == "virtio-net-pci":
             model = "virtio-net-device"
-        option = f"{model},id=e0,netdev=hn0,mac={netns.GUEST_MAC}"
+        option = f"{model},id=e0,netdev=hn0,mac={self.mac}"
         return option if model.endswith("-device") else option + ",romfile="
+
+    def net_argv(self, tap: str) -> List[str]:
+        """The network card at a tap."""
+        return ["-netdev", f"tap,id=hn0,ifname={tap},script=no,"
+                           "downscript=no,vhost=off",
+                "-device", self.nic_option()]
 
     def has_vnet_header(self) -> bool:
         """True if frames on the netdev carry a virtio-net header."""
@@ -82,7 +90,7 @@ class Spec:
     def linux_argv(self) -> List[str]:
         """Kernel, initramfs and their arguments."""
         words = [_read(CMDLINE).strip(), _counter_word(self.accel),
-                 f"colo.ip={netns.GUEST_IP}/{netns.PREFIX}", self.append]
+                 f"colo.ip={self.ip}/{netns.PREFIX}", self.append]
         kernel, initrd = _guest_files(self.full)
         return ["-kernel", kernel, "-initrd", initrd,
                 "-append", " ".join(w for w in words if w)]
