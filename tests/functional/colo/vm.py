@@ -250,8 +250,7 @@ class VM:
 
     def crashed(self) -> bool:
         """True if QEMU ended by a signal that we did not send."""
-        assert self._process is not None
-        code = self._process.poll()
+        code = self._process.poll() if self._process is not None else None
         return code is not None and code < 0 and -code not in (
             signal.SIGKILL, signal.SIGTERM)
 

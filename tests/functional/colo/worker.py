@@ -13,10 +13,10 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import List, Optional
+from typing import Iterator, List, Optional
 
 from . import netns, procs, status, vm
-from .case import CASES, Context, Skip
+from .case import CASES, Context, Skip, check
 
 EXIT_SKIP = 77
 
@@ -39,13 +39,25 @@ def _on_term(_number: int, _frame: Optional[FrameType]) -> None:
     raise Interrupted("time limit of the case reached")
 
 
-def _show_state(context: Context) -> None:
-    """Help the reader of a failure: what do both sides say now?"""
+def _machines(context: Context) -> Iterator[vm.VM]:
+    """All QEMUs of the case."""
     for closer in context._closers:  # pylint: disable=protected-access
         owner = getattr(closer, "__self__", None)
         for machine in getattr(owner, "machines", [owner]):
             if isinstance(machine, vm.VM):
-                _show_machine(machine)
+                yield machine
+
+
+def _show_state(context: Context) -> None:
+    """Help the reader of a failure: what do both sides say now?"""
+    for machine in _machines(context):
+        _show_machine(machine)
+
+
+def _check_no_crash(context: Context) -> None:
+    """Whatever a case is about: no QEMU of ours ends by a signal of its own."""
+    for machine in () if context.is_reference else _machines(context):
+        check(not machine.crashed(), f"{machine.name} crashed")
 
 
 def _show_machine(machine: vm.VM) -> None:
@@ -61,6 +73,7 @@ def run_case(name: str, context: Context) -> int:
     """Run one case to its end; the exit code."""
     try:
         CASES[name].function(context)
+        _check_no_crash(context)
         print("RESULT passed")
         return 0
     except Skip as skip:
