@@ -122,17 +122,25 @@ def measure_pauses(pair: Pair, control: Client, plan: Plan,
 def measure_traffic(context: Context, plan: Plan,
                     out: Dict[str, Any]) -> None:
     """Round trips and bulk in both directions, seen by the client."""
-    client = context.client("echo", pause_ms=0.5)
-    report = window(client, plan.traffic_s)["echo"]
+    report = report_of(context, "echo", plan.traffic_s)
     out["round-trip-p50-us"] = report["p50-us"]
     out["round-trip-p99-us"] = report["p99-us"]
-    client.close()
     for work in ("source", "sink"):
-        client = context.client(work)
-        report = window(client, plan.traffic_s)[work]
-        out[f"bulk-{work}-mb-per-s"] = (report["bytes"] / 1e6
-                                        / report["window-s"])
-        client.close()
+        out[f"bulk-{work}-mb-per-s"] = mb_per_s(
+            report_of(context, work, plan.traffic_s))
+
+
+def report_of(context: Context, work: str, seconds: float) -> Dict[str, Any]:
+    """What a client that has one work did in a window of time."""
+    client = context.client(work, pause_ms=0.5)
+    report, = window(client, seconds).values()
+    client.close()
+    return report
+
+
+def mb_per_s(report: Dict[str, Any]) -> float:
+    """Of bulk, in a window."""
+    return float(report["bytes"] / 1e6 / report["window-s"])
 
 
 def window(client: Client, seconds: float) -> Dict[str, Dict[str, Any]]:

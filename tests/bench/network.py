@@ -74,12 +74,9 @@ def start_plain(context: Context, plan: measure.Plan) -> None:
 
 def turn(context: Context, label: str, work: str) -> float:
     """The figure of a client, and of a connection, made for this turn."""
-    client = context.client(label, pause_ms=0.5)
-    report, = measure.window(client, TURN_S).values()
-    client.close()
-    if work == "echo":
-        return float(report["p50-us"])
-    return float(report["bytes"] / 1e6 / report["window-s"])
+    report = measure.report_of(context, label, TURN_S)
+    return float(report["p50-us"]) if work == "echo" \
+        else measure.mb_per_s(report)
 
 
 def take_turns(context: Context, neighbour: Neighbour, work: str,
