@@ -34,7 +34,8 @@ QEMU_BUILD_BUG_ON(RUN_STATE__MAX != 16);
 
 static bool held;
 static bool letting_go;
-static bool quiet;                 /* nobody was told that it is held */
+static bool hidden;                /* nobody is to know that it is held */
+static bool quiet;                 /* no STOP was sent, so no RESUME will be */
 static RunState wanted = RUN_STATE_RUNNING;
 static ShutdownCause reset_later = SHUTDOWN_CAUSE_NONE;
 static unsigned stopping;          /* the main thread pauses vCPUs */
@@ -58,7 +59,7 @@ void colo_guest_stopping(bool on)
 void colo_guest_begin(RunState state)
 {
     held = true;
-    quiet = false;
+    hidden = quiet = false;
     reset_later = SHUTDOWN_CAUSE_NONE;
     /* A guest that was not started yet (-S) starts protected. */
     wanted = runstate_is_live(state) || state == RUN_STATE_PRELAUNCH
@@ -67,7 +68,7 @@ void colo_guest_begin(RunState state)
 
 void colo_guest_end(void)
 {
-    held = false;
+    held = hidden = false;
 }
 
 /* The guest is not held yet. */
@@ -76,12 +77,14 @@ static void hold(void)
     RunState was = runstate_get();
 
     held = true;
+    hidden = !colo_checkpoint_events();
     quiet = false;
     reset_later = SHUTDOWN_CAUSE_NONE;
     if (!runstate_is_live(was)) {
         wanted = was;
         return;
     }
+    quiet = hidden;
     wanted = RUN_STATE_RUNNING;
     vm_set_suspended(was == RUN_STATE_SUSPENDED);
     runstate_set(RUN_STATE_COLO);
@@ -90,7 +93,6 @@ static void hold(void)
         pause_all_vcpus();
     }
     vm_state_notify(false, RUN_STATE_COLO);
-    quiet = !colo_checkpoint_events();
     if (!quiet) {
         qapi_event_send_stop();
     }
@@ -187,7 +189,7 @@ void colo_guest_run(void)
         }
     }
     letting_go = false;
-    held = quiet = false;
+    held = hidden = quiet = false;
     if (reset_later != SHUTDOWN_CAUSE_NONE) {
         qemu_system_reset_request(reset_later);
         reset_later = SHUTDOWN_CAUSE_NONE;
@@ -240,6 +242,15 @@ bool colo_guest_starts(void)
 bool colo_guest_resumes_quietly(void)
 {
     return letting_go && quiet;
+}
+
+RunState colo_guest_shown_state(RunState state)
+{
+    if (!hidden) {
+        return state;
+    }
+    return wanted == RUN_STATE_RUNNING && vm_get_suspended()
+           ? RUN_STATE_SUSPENDED : wanted;
 }
 
 bool colo_guest_resets_later(ShutdownCause cause)

@@ -76,6 +76,11 @@ bool colo_guest_resumes_quietly(void)
     return false;
 }
 
+RunState colo_guest_shown_state(RunState state)
+{
+    return state;
+}
+
 bool colo_guest_resets_later(ShutdownCause cause)
 {
     return false;

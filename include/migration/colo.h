@@ -115,6 +115,11 @@ bool colo_guest_stops(RunState state);
 bool colo_guest_starts(void);
 /* This start ends a stop that was not reported: no RESUME either. BQL. */
 bool colo_guest_resumes_quietly(void);
+/*
+ * What query-status says of a guest whose run state is @state: with a stop
+ * that was not reported, the state it will have when COLO lets it go. BQL.
+ */
+RunState colo_guest_shown_state(RunState state);
 bool colo_guest_resets_later(ShutdownCause cause);
 
 /*

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Commands, ranges and refusals, as a management program meets them."""
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 from colo import bootsector, procs, status
 from colo.case import Context, add, case, check, check_equal
@@ -261,8 +261,35 @@ def quiet_checkpoints(context: Context) -> None:
                   f"{machine.name} raised {name} for a checkpoint")
     for command, name in (("stop", "STOP"), ("cont", "RESUME")):
         pair.p.qmp.cmd(command)
-        pair.p.qmp.wait_event(name, 5)
+        pair.p.qmp.wait_event(name, 5, marks[pair.p])
     check_equal(len(pair.p.qmp.seen("STOP", marks[pair.p])), 1, "STOP events")
+
+
+@case(linux=False, reference=False)
+def quiet_checkpoints_have_no_state(context: Context) -> None:
+    """Who hears of no STOP reads of no stop either: no RESUME would follow."""
+    pair = small_pair(context, delay_ms=1)
+    pair.start()
+    second = pair.secondary()
+    for machine in (pair.p, second):
+        machine.qmp.cmd("colo-set-parameters", {"checkpoint-events": False})
+    pair.protect()
+    begun = status.query(pair.p)["checkpoints-total"]
+    states: Dict[VM, Set[str]] = {pair.p: set(), second: set()}
+    while status.query(pair.p)["checkpoints-total"] < begun + 500:
+        for machine, seen in states.items():
+            seen.add(machine.runstate())
+    for machine, seen in states.items():
+        check_equal(seen, {"running"}, f"states of {machine.name}")
+    context.step("a user's stop is seen at once, and its end")
+    mark = pair.p.qmp.mark()
+    for _ in range(50):
+        pair.p.qmp.cmd("stop")
+        check_equal(pair.p.runstate(), "paused", "after stop")
+        pair.p.qmp.cmd("cont")
+        check_equal(pair.p.runstate(), "running", "after cont")
+    seen = [len(pair.p.qmp.seen(name, mark)) for name in ("STOP", "RESUME")]
+    check_equal(seen[0], seen[1], f"STOP and RESUME: {seen}")
 
 
 @case(linux=False, reference=False)
