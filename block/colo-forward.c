@@ -8,7 +8,8 @@
  * not touched by the ones that come and go in between: it looks again when it
  * fires. It belongs to the main thread's context, which is the one that is
  * polled while somebody waits for a drain; it uses a clock that runs while
- * the guest is stopped.
+ * the guest is stopped. When it fires far too late, this machine stood still
+ * and not the peer: whoever reads the answers gets a little time to do so.
  *
  * A request that is too old is not given up: the target may still read the
  * guest's memory. Instead the connection below is cut, which makes the target
@@ -32,6 +33,10 @@
 #include "colo/offer.h"
 #include "colo/rhythm.h"
 
+enum {
+    LATE_PARTS = 8,            /* of the limit: the grace, and what is late */
+};
+
 typedef struct Request {
     int64_t start_ns;
     uint64_t changes_count;            /* that had ended by then */
@@ -50,6 +55,7 @@ struct ColoForward {
     QTAILQ_HEAD(, Request) in_flight;  /* the oldest first */
     unsigned in_flight_count;
     bool is_armed;
+    int64_t timer_ns;                  /* when it is to fire */
     char *reason;                      /* why it is broken; NULL: it is not */
     uint64_t changes_count;            /* requests but flushes, ended */
     uint64_t flushed_count;            /* of these, on the peer's medium */
@@ -144,6 +150,24 @@ static void cut_connection(ColoForward *f)
     bdrv_cancel_in_flight(bs);
 }
 
+static void arm_locked(ColoForward *f, int64_t at_ns)
+{
+    f->is_armed = true;
+    f->timer_ns = at_ns;
+    timer_mod(f->timer, at_ns);
+}
+
+/* When a request of @start_ns is late, for a timer that fires at @now_ns. */
+static int64_t due_locked(const ColoForward *f, int64_t start_ns,
+                          int64_t now_ns)
+{
+    int64_t due_ns = start_ns + limit_ns(f);
+    int64_t grace_ns = limit_ns(f) / LATE_PARTS;
+
+    return now_ns - f->timer_ns > grace_ns ? MAX(due_ns, now_ns + grace_ns)
+                                           : due_ns;
+}
+
 static void on_timer(void *opaque)
 {
     ColoForward *f = opaque;
@@ -154,11 +178,11 @@ static void on_timer(void *opaque)
         f->is_armed = false;
         oldest = QTAILQ_FIRST(&f->in_flight);
         if (oldest) {
-            int64_t due_ns = oldest->start_ns + limit_ns(f);
+            int64_t at_ns = now_ns();
+            int64_t due_ns = due_locked(f, oldest->start_ns, at_ns);
 
-            is_late = due_ns <= now_ns();
-            f->is_armed = true;
-            timer_mod(f->timer, is_late ? now_ns() + limit_ns(f) : due_ns);
+            is_late = due_ns <= at_ns;
+            arm_locked(f, is_late ? at_ns + limit_ns(f) : due_ns);
         }
         if (is_late) {
             is_first = set_broken_locked(f, g_strdup_printf(
@@ -214,8 +238,7 @@ static bool request_begin(ColoForward *f, Request *r)
     QTAILQ_INSERT_TAIL(&f->in_flight, r, next);
     f->in_flight_count++;
     if (!f->is_armed) {
-        f->is_armed = true;
-        timer_mod(f->timer, r->start_ns + limit_ns(f));
+        arm_locked(f, r->start_ns + limit_ns(f));
     }
     return true;
 }

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional
 import diskimage
 from colo import disk, procs
 from colo.case import Context, check, check_equal
-from nbdclient import NBDClient, error_of
+from nbdclient import NBDClient, error_of, listens
 
 MIB = 1 << 20
 EIO, EINVAL, ENOSPC = 5, 22, 28
@@ -126,7 +126,7 @@ class DiskLab:
             disk.tool(self.context.binary, "qemu-nbd"), "-k", path, "-t",
             "-f", "raw", "--discard=unmap", self.path])
         self.context.at_end(lambda: procs.reap(server))
-        procs.wait_until(lambda: os.path.exists(path), 10, "qemu-nbd", 0.02)
+        procs.wait_until(lambda: listens(path), 10, "qemu-nbd", 0.02)
         return {"driver": "nbd", "server": {"type": "unix", "path": path}}
 
     def _add_nodes(self) -> None:

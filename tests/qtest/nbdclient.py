@@ -37,6 +37,12 @@ class NBDError(Exception):
         super().__init__(f"{NAMES[command]} {offset}+{size}: error {number}")
 
 
+def listens(path: str) -> bool:
+    """A server is there; its socket's file may be before it listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 class NBDClient:
     """A connection to one export: over a unix socket, or to a TCP port."""
 

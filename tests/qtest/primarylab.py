@@ -10,19 +10,20 @@ import dataclasses
 import os
 import random
 import signal
-import socket
 import time
 from typing import Any, Dict, List, Optional
 
 import diskimage
 from colo import disk, images, procs
 from colo.case import Context, check, check_equal
-from nbdclient import NBDClient
+from nbdclient import NBDClient, listens
 
 MIB = 1 << 20
 KIB = 1024
 EIO = 5
-LIMIT_MS = 1000
+LIMIT_MS = 1000              # where a peer is to be found silent
+MARGIN_S = 3.0               # what a busy machine may add to it
+PATIENT_MS = 20000           # elsewhere: a busy machine loses no peer
 SYNC_LIMIT_S = 30.0
 NODE = "disk0"
 IMAGE_NODE = "image0"
@@ -50,12 +51,7 @@ class Server:
             [disk.tool(self._lab.context.binary, "qemu-nbd"), "-k",
              self.socket, "-x", self.name, "-t", "-e", "4",
              "--discard=unmap", "--image-opts", self._image])
-        procs.wait_until(self._listens, 10, "qemu-nbd", 0.02)
-
-    def _listens(self) -> bool:
-        # The file is there before anybody listens.
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(self.socket) == 0
+        procs.wait_until(lambda: listens(self.socket), 10, "qemu-nbd", 0.02)
 
     def stop(self) -> None:
         """It says nothing any more, as behind a cut cable."""
@@ -83,6 +79,7 @@ class Setup:
     faults: List[Options] = dataclasses.field(default_factory=list)
     states: List[Options] = dataclasses.field(default_factory=list)
     stalls: bool = False
+    limit_ms: int = PATIENT_MS          # link-limit
     options: Options = dataclasses.field(default_factory=dict)
 
 
@@ -183,7 +180,7 @@ class PrimaryLab:
         """The replication node."""
         self.cmd("blockdev-add", {
             "driver": "replication", "node-name": NODE, "file": IMAGE_NODE,
-            "link-limit": LIMIT_MS, **self.setup.options, **options})
+            "link-limit": self.setup.limit_ms, **self.setup.options, **options})
 
     def connect(self) -> NBDClient:
         """One more hand of the guest."""
@@ -206,8 +203,8 @@ class PrimaryLab:
     def serve(self, name: str = "copy", **options: Any) -> Server:
         """A server for such an image."""
         path = self.copy(name, **options)
-        return Server(self, name, "driver=raw,discard=unmap,file.driver=file,"
-                                  f"file.filename={path}")
+        return Server(self, name, "driver=raw,discard=unmap,cache.no-flush=on,"
+                                  f"file.driver=file,file.filename={path}")
 
     def add_target(self, server: Any, **options: Any) -> str:
         """The node that writes to a Server, or to what has its name."""
