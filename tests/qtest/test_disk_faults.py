@@ -18,7 +18,8 @@ from nbdclient import error_of
 from test_disk_stages import graph
 
 KIB = 1024
-STEP_LIMIT_S = 3.0
+# A disk that hangs holds a step up for two seconds.
+STEP_LIMIT_S = 6.0
 REQUESTS_COUNT = 32
 PAGES_PER_REQUEST_MAX = 64      # of 256
 
@@ -150,9 +151,9 @@ def disk_merge_meets_errors(context: Context) -> None:
     # A write of the peer at the place would take the fault away.
     lab.write("peer", 5 * MIB, lab.random.randbytes(MIB))
     lab.step("take-over")
-    procs.wait_until(lambda: lab.buffer()["merge-left"] <= 200 * KIB, 10,
-                     "all but what fails being merged", 0.02)
-    check(lab.buffer()["merge-left"] > 0, "nothing failed")
+    procs.wait_until(lambda: lab.info().get("error"), 10, "the first error",
+                     0.02)
+    check("cannot be merged" in lab.info()["error"], lab.info()["error"])
     lab.check()
     lab.wait_merged()
     lab.work(5)
@@ -235,8 +236,8 @@ def disk_merge_waits_for_the_guest(context: Context) -> None:
     lab.advance("take-over")
     procs.wait_until(lambda: lab.buffer()["merge-left"] < MIB, 5,
                      "the first part being merged", 0.01)
-    lab.debug("break write_aio A")
     writer = lab.connect("guest")
+    lab.debug("break write_aio A")
     writer.send_write(4 * MIB + 1000, b"new" * 1000)
     check(not writer.is_answered(0.1), "the guest's write is not stuck")
     lab.debug("break write_aio B")
@@ -443,13 +444,13 @@ def disk_request_in_two_parts(context: Context) -> None:
     for sent in (1, 10, 27, 28, 1000):
         data = lab.random.randbytes(8 * KIB)
         rest = lab.peer.send_write(MIB, data, sent)
-        later = threading.Timer(0.3, lambda rest=rest: lab.peer.send(rest))
+        later = threading.Timer(0.2, lambda rest=rest: lab.peer.send(rest))
         later.start()
-        took_s = stop_s(lab)
-        check(took_s < 1.5, f"stop took {took_s:.2f} s")
+        stop_s(lab)
         later.join()
         check_equal(lab.peer.finish(), 0, f"write sent up to byte {sent}")
         lab.parent[MIB:MIB + 8 * KIB] = data
+    check("is disconnected" not in lab.machine.log_tail(), "not waited for")
     lab.check()
     lab.quit()
 

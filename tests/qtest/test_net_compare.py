@@ -199,7 +199,8 @@ def net_compare_timeout(context: Context) -> None:
     procs.wait_until(lambda: made.mismatches().get("timeout"), 5,
                      "the timeout counted", 0.005)
     waited_s = time.monotonic() - begin_s
-    check(0.15 <= waited_s < 1, f"counted after {waited_s} s")
+    # Without the property it would be three seconds.
+    check(0.15 <= waited_s < 2.5, f"counted after {waited_s} s")
     check(made.info()["asked-checkpoints"] >= 1, "no checkpoint asked for")
     made.out.quiet()
     check_equal(made.info()["held-frames"], 1, "held frames")
@@ -374,11 +375,12 @@ def net_compare_stalled_reader(context: Context) -> None:
     while taken < 4 * STALL_LIMIT_MIB * MIB:
         block = b"".join(made.pri.encode(packets.tcp(seq + at, data))
                          for at in range(0, 60000 * 16, 60000))
-        left = [wire.send_some(block, 1.0) for wire in (made.pri, made.sec)]
+        left = [made.pri.send_some(block, 1.0), 0]
+        made.sec.send_raw(block)
         begin_s = time.monotonic()
         qmp.cmd("query-status")
         check(time.monotonic() - begin_s < ANSWER_LIMIT_S, "slow monitor")
-        if any(left):
+        if left[0]:
             break
         seq += 60000 * 16
         taken += len(block)

@@ -177,8 +177,7 @@ def requests_that_came_early(context: Context, form: str) -> None:
                   turned(packets.arp()), b"\xff" * 6 + wanted[0][6:],
                   b"\x02" * 6 + wanted[0][6:], wanted[1]):
         client.send(frame)
-    side.nic.guest.quiet(QUIET_S)
-    side.lose_primary()
+    side.lose_primary()         # soon: they are kept for a second
     check_equal(side.nic.guest.frames(2), wanted, "early requests")
     side.nic.guest.quiet(QUIET_S)
     client.quiet(QUIET_S)   # they acknowledge the answer

@@ -18,8 +18,9 @@ from colo.vm import VM, Spec
 from relay import Damage, Relay
 
 RELAY_PORT = 9990
-STEP_LIMIT_MS = 2000
+STEP_LIMIT_MS = 2000        # once there is something to notice
 HEARTBEAT_MS = 100
+MONITOR_LIMIT_S = 4.0       # less than the step limit that a pair begins with
 NOTICE_LIMIT_S = 8.0
 SETUP = ("HELLO", "READY", "START")
 FROM_PRIMARY = ("HELLO", "START", "REQUEST", "STATE", "PAGES", "DEVICE",
@@ -66,7 +67,7 @@ def state_of(machine: VM) -> str:
     A primary that says goodbye is "lost" to its users, but may still learn
     that its secondary lets it go on: "parting" here, which is not the end.
     """
-    machine.qmp.timeout_s = 2.0
+    machine.qmp.timeout_s = MONITOR_LIMIT_S
     try:
         info = status.query(machine)
         return str("parting" if info["phase"] == "parting"
@@ -92,6 +93,7 @@ def run_row(context: Context, message: str, kind: str) -> None:
     pair.begin()
     check(relay.done.wait(15), f"message {nth} of type {message} never "
           f"came; seen: {relay.seen}")
+    lose_patience(pair)
     context.step(f"{kind} at {message} number {nth}")
     states = wait_over(context, pair)
     check(not relay.errors, f"relay: {relay.errors}")
@@ -99,13 +101,26 @@ def run_row(context: Context, message: str, kind: str) -> None:
     go_on(context, pair, states, message)
 
 
+def lose_patience(pair: Pair) -> None:
+    """From here on both wait for each other for a short time only.
+
+    Not before: a busy machine must not part them by itself.
+    """
+    for machine in (pair.p, pair.secondary()):
+        try:
+            machine.qmp.try_cmd("colo-set-parameters",
+                                {"step-limit": STEP_LIMIT_MS})
+        except QMPClosed:
+            pass                # it has noticed
+
+
 def make_pair(context: Context) -> Pair:
-    """A pair with short limits."""
+    """A pair that asks often whether the other one is there."""
     config = pair_module.Config(
         spec=Spec(memory_mib=32, linux=False,
                   extra=bootsector.options(context.run_dir)),
         network=False, delay_ms=250,
-        limits={"step-limit": STEP_LIMIT_MS, "heartbeat": HEARTBEAT_MS})
+        limits={"heartbeat": HEARTBEAT_MS})
     made = RelayedPair(context.binary, context.run_dir, context.log_dir,
                        None, config)
     context.at_end(made.close)
@@ -133,8 +148,8 @@ def wait_over(context: Context, pair: Pair) -> Tuple[str, str]:
 def check_words(pair: Pair) -> None:
     """A side that is not protected any more says why and what to do."""
     for machine in (pair.p, pair.secondary()):
-        if state_of(machine) in ("off", ENDED):
-            continue
+        if state_of(machine) in ("off", "dead", ENDED):
+            continue            # "dead": it is about to end
         info = status.query(machine)
         for field in ("cause", "reason", "remedy"):
             check(info[field] and info[field] != "none",
