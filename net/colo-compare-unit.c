@@ -75,7 +75,7 @@ static void part_buffer(ColoNetPart *part, bool on)
 
 static void unit_free(CompareUnit *u);
 
-static void free_bh(void *opaque)
+static void free_orphan(void *opaque)
 {
     unit_free(opaque);
 }
@@ -94,8 +94,8 @@ static void part_end(ColoNetPart *part, bool survivor)
         }
         compare_settle(u);
     }
-    if (u->orphan) {
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), free_bh, u);
+    if (u->orphan_bh) {
+        qemu_bh_schedule(u->orphan_bh);
     }
 }
 
@@ -104,15 +104,24 @@ static ColoNicInfo *part_info(ColoNetPart *part)
     return compare_unit_info(container_of(part, CompareUnit, part));
 }
 
-static void part_shutdown(ColoNetPart *part)
+static void close_links(CompareUnit *u)
 {
-    CompareUnit *u = container_of(part, CompareUnit, part);
-
     colo_link_close(u->mirror);
     colo_link_close(u->primary);
     colo_link_close(u->secondary);
     colo_link_close(u->out);
     colo_link_close(u->notify);
+}
+
+static void part_shutdown(ColoNetPart *part)
+{
+    CompareUnit *u = container_of(part, CompareUnit, part);
+
+    if (u->orphan_bh) {
+        /* Closing a link polls, and that would free what is being closed. */
+        qemu_bh_cancel(u->orphan_bh);
+    }
+    close_links(u);
 }
 
 static const ColoNetPartOps part_ops = {
@@ -132,7 +141,7 @@ CompareUnit *compare_unit_find(const char *name)
     for (GSList *l = units; l; l = l->next) {
         CompareUnit *u = l->data;
 
-        if (!u->orphan && g_str_equal(u->name, name)) {
+        if (!u->orphan_bh && g_str_equal(u->name, name)) {
             return u;
         }
     }
@@ -291,8 +300,10 @@ static void unit_free(CompareUnit *u)
         colo_net_remove(&u->part);
     }
     g_clear_pointer(&u->filter, compare_filter_free);
+    close_links(u);
+    compare_work_end(u);        /* until here the worker uses links */
     free_links(u);
-    compare_work_end(u);
+    g_clear_pointer(&u->orphan_bh, qemu_bh_delete);
     if (u->own_iothread) {
         iothread_destroy(u->iothread);
     } else if (u->iothread) {
@@ -310,7 +321,7 @@ static void unit_free(CompareUnit *u)
 void compare_unit_unref(CompareUnit *u)
 {
     if (u && colo_net_role() == COLO_NET_PRIMARY) {
-        u->orphan = true;
+        u->orphan_bh = qemu_bh_new(free_orphan, u);
     } else if (u) {
         unit_free(u);
     }

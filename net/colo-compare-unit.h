@@ -51,7 +51,7 @@ typedef struct CompareUnit {
     Object *filter;            /* direct form: sits in the NIC's path */
     QEMUBH *deliver_bh;        /* main loop */
     QEMUBH *mark_bh;           /* ditto */
-    bool orphan;               /* the object is gone */
+    QEMUBH *orphan_bh;         /* frees it; set: the object is gone */
 
     QemuMutex lock;
     ColoCompare *core;         /* under lock, as all below */
