@@ -12,9 +12,24 @@
 #include "net/colo.h"
 #include "net/filter.h"
 
+/* What another toolstack orders would release what this pair holds. */
+static bool is_protected_here(Error **errp)
+{
+    if (migration_in_colo_state() || migration_incoming_in_colo_state()) {
+        error_setg(errp, "This VM is protected by a session of its own QEMU, "
+                   "not by Xen; colo-checkpoint and x-colo-lost-heartbeat "
+                   "are its commands");
+        return true;
+    }
+    return false;
+}
+
 void qmp_xen_set_replication(bool primary, bool enable, bool has_failover,
                              bool failover, Error **errp)
 {
+    if (is_protected_here(errp)) {
+        return;
+    }
     if (enable && has_failover) {
         error_setg(errp, "'failover' says how replication is stopped; leave "
                    "it out when starting");
@@ -42,7 +57,7 @@ void qmp_xen_colo_do_checkpoint(Error **errp)
 {
     ERRP_GUARD();
 
-    if (colo_disks_check(errp)) {
+    if (!is_protected_here(errp) && colo_disks_check(errp)) {
         uint64_t epoch = colo_net_epoch() + 1;
 
         colo_disks_cut(epoch, false);
