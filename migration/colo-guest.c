@@ -9,7 +9,9 @@
  * @wanted, the state it gets when COLO lets it go.
  *
  * Pausing vCPUs lets go of the BQL, on either thread. So the bit is set before
- * COLO pauses them, and COLO waits while the main thread is doing so. What
+ * COLO pauses them, and COLO waits while the main thread is doing so, before
+ * it stops the guest and before it lets it go: vCPUs that are started under
+ * somebody who waits for their stop never stop. The same holds for resets. What
  * would change a held guest (stop, cont, reset, suspend) is put off until COLO
  * lets it go, for its pages may be on their way.
  *
@@ -25,6 +27,7 @@
 #include "system/cpus.h"
 #include "system/cpu-timers.h"
 #include "migration/colo.h"
+#include "net/colo.h"
 #include "system/reset.h"
 #include "system/runstate.h"
 #include "colo-session.h"
@@ -66,6 +69,14 @@ void colo_guest_begin(RunState state)
              ? RUN_STATE_RUNNING : state;
 }
 
+/* What the main thread does to the machine, a cut does not fall into. */
+static void wait_for_main_thread(void)
+{
+    while (stopping) {
+        qemu_cond_wait_bql(&stopped_cond);
+    }
+}
+
 void colo_guest_end(void)
 {
     held = hidden = false;
@@ -101,9 +112,7 @@ static void hold(void)
 
 void colo_guest_stop(void)
 {
-    while (stopping) {
-        qemu_cond_wait_bql(&stopped_cond);
-    }
+    wait_for_main_thread();
     if (!held) {
         hold();
     }
@@ -111,6 +120,9 @@ void colo_guest_stop(void)
 
 void colo_guest_stop_for_good(void)
 {
+    while (letting_go) {
+        qemu_cond_wait_bql(&stopped_cond);
+    }
     colo_guest_stopping(true);
     if (!held) {
         hold();
@@ -125,8 +137,8 @@ void colo_guest_stop_for_good(void)
  */
 void colo_net_hold_guest(void)
 {
-    if (held || !colo_session_is(COLO_MODE_PRIMARY)) {
-        return;
+    if (held || colo_net_role() != COLO_NET_PRIMARY) {
+        return;                 /* it may be too late: nothing is held back */
     }
     throttled = true;
     colo_guest_stopping(true);
@@ -169,6 +181,7 @@ void colo_guest_run(void)
 {
     RunState requested;
 
+    wait_for_main_thread();
     if (!held) {
         return;
     }
@@ -180,8 +193,17 @@ void colo_guest_run(void)
     letting_go = true;
     if (wanted == RUN_STATE_RUNNING) {
         vm_start();
+        if (wanted != RUN_STATE_RUNNING) {
+            /* Stopped in between: KVM's clock lets go of the BQL there. */
+            qemu_system_vmstop_request_prepare();
+            qemu_system_vmstop_request(wanted);
+        }
     } else {
         if (!runstate_check(wanted)) {
+            /* Continued and stopped again while it was held. */
+            if (!runstate_check(RUN_STATE_COLO)) {
+                runstate_set(RUN_STATE_COLO);
+            }
             runstate_set(wanted);
         }
         if (quiet) {
@@ -190,6 +212,7 @@ void colo_guest_run(void)
     }
     letting_go = false;
     held = hidden = quiet = false;
+    qemu_cond_broadcast(&stopped_cond);
     if (reset_later != SHUTDOWN_CAUSE_NONE) {
         qemu_system_reset_request(reset_later);
         reset_later = SHUTDOWN_CAUSE_NONE;
@@ -208,6 +231,10 @@ void colo_guest_force_run(bool paused)
     wanted = paused ? RUN_STATE_PAUSED : RUN_STATE_RUNNING;
     if (!paused) {
         colo_guest_run();
+    } else if (quiet) {
+        /* It stays so: that is more than the stop of a checkpoint. */
+        hidden = quiet = false;
+        qapi_event_send_stop();
     }
 }
 
@@ -255,7 +282,8 @@ RunState colo_guest_shown_state(RunState state)
 
 bool colo_guest_resets_later(ShutdownCause cause)
 {
-    if (!held || colo_is_applying()) {
+    if (!held) {
+        colo_session_ask_checkpoint(COLO_REASON_DEVICE);
         return false;
     }
     reset_later = cause;

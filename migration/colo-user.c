@@ -19,7 +19,6 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "migration/colo.h"
-#include "system/reset.h"
 #include "system/runstate.h"
 #include "system/system.h"
 #include "exec/memory.h"
@@ -27,6 +26,7 @@
 
 static VMChangeStateEntry *state_handler;
 static Notifier powerdown_notifier;
+static Notifier wakeup_notifier;
 static ShutdownCause guest_end;    /* how the guest ended itself, or NONE */
 
 /* ------------------------------------------------------ what is refused */
@@ -114,11 +114,9 @@ static void powerdown(Notifier *n, void *data)
     colo_session_ask_checkpoint(COLO_REASON_USER);
 }
 
-static void reset(void *opaque)
+static void wakeup(Notifier *n, void *data)
 {
-    if (!colo_is_applying()) {
-        colo_session_ask_checkpoint(COLO_REASON_DEVICE);
-    }
+    colo_session_ask_checkpoint(COLO_REASON_DEVICE);
 }
 
 bool colo_user_begin(Error **errp)
@@ -132,14 +130,15 @@ bool colo_user_begin(Error **errp)
     state_handler = qemu_add_vm_change_state_handler(state_changed, NULL);
     powerdown_notifier.notify = powerdown;
     qemu_register_powerdown_notifier(&powerdown_notifier);
-    qemu_register_reset(reset, NULL);
+    wakeup_notifier.notify = wakeup;
+    qemu_register_wakeup_notifier(&wakeup_notifier);
     return true;
 }
 
 void colo_user_end(void)
 {
-    qemu_unregister_reset(reset, NULL);
     notifier_remove(&powerdown_notifier);
+    notifier_remove(&wakeup_notifier);
     qemu_del_vm_change_state_handler(state_handler);
     ram_block_discard_disable(false);
     if (guest_end != SHUTDOWN_CAUSE_NONE) {

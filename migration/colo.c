@@ -388,6 +388,7 @@ void colo_session_end(void)
     if (colo_net_role() != COLO_NET_NONE) {
         colo_net_end(false);
     }
+    colo_guest_unthrottle();
     colo_guest_end();
     colo_user_end();
     colo_channel_shutdown(channel);

@@ -109,6 +109,16 @@ class QMPClient:
             raise QMPError(self.who, command, answer["error"])
         return answer["return"]
 
+    def cmds_at_once(self, *commands: str) -> None:
+        """Send commands in one piece; their answers are nobody's."""
+        if self._socket is None:
+            raise QMPClosed(f"{self.who}: monitor is closed")
+        requests = [{"execute": command} for command in commands]
+        for request in requests:
+            self._note("->", request)
+        self._socket.sendall(b"".join(json.dumps(request).encode() + b"\n"
+                                      for request in requests))
+
     def hmp(self, line: str, timeout_s: Optional[float] = None) -> str:
         """Run a line of the human monitor and return what it printed."""
         return self.cmd("human-monitor-command", {"command-line": line},
