@@ -101,9 +101,6 @@ static void receive(const ColoSide *side)
 
     side->set_channel_limits(ch);
     io = colo_channel_next(ch, &f, side->deadline_ms(), &err);
-    if (io == COLO_IO_KICKED) {
-        return;
-    }
     if (io == COLO_IO_SILENT) {
         colo_side_feed(side, (ColoEvent) { .type = COLO_EV_TICK });
         return;
@@ -112,6 +109,10 @@ static void receive(const ColoSide *side)
         ev.msg = f.type;
         ev.epoch = f.epoch;
         io = side->take_frame(&f, &ev, &err);
+    }
+    if (io == COLO_IO_KICKED) {
+        error_free(err);
+        return;         /* a failover or a quit, and the frame is of no use */
     }
     if (io == COLO_IO_OK) {
         colo_side_feed(side, ev);

@@ -130,6 +130,8 @@ class Relay:
             sink.sendall(data)
         if self.damage.kind in ("eof", "cut"):
             self._hang_up()
+        if self.damage.kind == "half":
+            threading.Event().wait()    # for nobody: the other way is open
 
     def silence(self) -> None:
         """Both sides stay connected and hear nothing any more."""
@@ -178,6 +180,7 @@ def _renumbered(**changes: int) -> Doer:
 DAMAGES: Dict[str, Doer] = {
     "eof": lambda relay, frame, body: None,
     "cut": _half,
+    "half": _half,
     "silence": _silence,
     "stall": _stall,
     "flip-header": _flip_header,

@@ -11,7 +11,7 @@ import time
 from typing import List, Tuple
 
 from colo import bootsector, pair as pair_module, procs, status
-from colo.case import Context, add, check
+from colo.case import Context, add, case, check, check_equal
 from colo.pair import Pair
 from colo.qmp import QMPClosed
 from colo.vm import VM, Spec
@@ -99,6 +99,21 @@ def run_row(context: Context, message: str, kind: str) -> None:
     check(not relay.errors, f"relay: {relay.errors}")
     check_words(pair)
     go_on(context, pair, states, message)
+
+
+@case(linux=False, reference=False)
+def peer_quits_in_a_frame(context: Context) -> None:
+    """A secondary that ends while it receives says goodbye all the same."""
+    pair = make_pair(context)
+    pair.start()
+    relay = Relay(RELAY_PORT, pair_module.MIGRATE_PORT,
+                  Damage("PAGES", "half", 4))
+    pair.begin()
+    check(relay.done.wait(15), f"no PAGES; seen: {relay.seen}")
+    pair.secondary().qmp.cmd("quit")
+    pair.wait_alone(pair.p, NOTICE_LIMIT_S)
+    check_equal(status.query(pair.p)["cause"], "peer-quit", "cause")
+    check_equal(pair.secondary().wait_exit(), 0, "exit code")
 
 
 def lose_patience(pair: Pair) -> None:
