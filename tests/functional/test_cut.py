@@ -12,6 +12,7 @@ import time
 from colo import procs, status
 from colo.case import Context, case, check
 from colo.ending import kill_and_verify
+from colo.faultpoints import wait_passed
 from colo.pair import Pair
 
 LONG_MS = 59000
@@ -24,6 +25,8 @@ def hold(pair: Pair) -> None:
     pair.secondary().qmp.cmd("x-colo-fault", {
         "point": "s-end", "action": "freeze"})
     pair.p.qmp.cmd("migrate-set-parameters", {"x-checkpoint-delay": LONG_MS})
+    # A checkpoint that was under way has no such end.
+    wait_passed(pair.secondary(), "s-end", "freeze")
     procs.wait_until(lambda: phase(pair) in HELD, 10, "a held guest")
 
 

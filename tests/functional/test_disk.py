@@ -15,7 +15,6 @@ from colo.faultpoints import MANY_PAGES, arm, points, wait_passed
 from colo.traffic import ClientError
 
 EXCHANGES = 60
-LIMITS = {"step-limit": 1500, "heartbeat": 300}
 # Between the cuts of both sides, and around the load of it.
 COMMON_POINTS = ("p-captured", "p-end-sent", "p-loaded", "s-received",
                  "s-apply-devices", "s-applied")
@@ -47,7 +46,10 @@ def power_failure(context: Context, kind: str) -> None:
     client.wait_progress(EXCHANGES)
     pair.disk.settle(pair.secondary().qmp)
     client.wait_progress(EXCHANGES)
-    diskload.look_into(context, pair, [client.check()], calm=False)
+    # First the failure: what is acknowledged behind the report is not in it.
+    pair.secondary().kill()
+    diskload.look_at_images(context, pair, "secondary", [client.check()],
+                            calm=False)
 
 
 def random_kill(context: Context, kind: str, side: str) -> None:
@@ -57,8 +59,7 @@ def random_kill(context: Context, kind: str, side: str) -> None:
 
 def at_point(context: Context, kind: str, point: str, victim: str) -> None:
     """A side dies while one, perhaps the other, is at a fault point."""
-    pair = diskload.start(context, kind,
-                          limits={**LIMITS, **MANY_PAGES.get(point, {})})
+    pair = diskload.start(context, kind, limits=MANY_PAGES.get(point, {}))
     client = context.client("database,records")
     if point in MANY_PAGES:
         client.control("DIRTY 20 16")
@@ -151,9 +152,9 @@ def disk_load_is_durable(context: Context) -> None:
     pair = context.booted_primary(diskload.config(context, "replicated"))
     client = context.client("databasealone,records", pause_ms=500)
     client.wait_progress(5)
-    report = client.check()
     pair.p.kill()
-    diskload.look_at_images(context, pair, "primary", [report], calm=False)
+    diskload.look_at_images(context, pair, "primary", [client.check()],
+                            calm=False)
 
 
 @case(timeout_s=90, reference=False)

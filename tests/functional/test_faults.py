@@ -6,6 +6,7 @@ there is tested here without more ado.  Needs a build with fault points.
 """
 
 import secrets
+from typing import Any
 
 from colo import procs, status, storm
 from colo.case import Context, add, case, check
@@ -13,15 +14,17 @@ from colo.ending import check_client, take_over
 from colo.faultpoints import MANY_PAGES, arm, points, wait_passed
 from colo.pair import Pair
 
+# For a side that says nothing; one that dies is missed without them.
 LIMITS = {"step-limit": 1500, "heartbeat": 300}
 LOAD = "DIRTY 20 16"
 DELAY_MS = 200
 
 
-def at_point(context: Context, point: str, action: str) -> Pair:
+def at_point(context: Context, point: str, action: str,
+             **limits: Any) -> Pair:
     """A pair of which one side has just died or frozen at the point."""
     pair = context.protected_pair(
-        delay_ms=DELAY_MS, limits={**LIMITS, **MANY_PAGES.get(point, {})})
+        delay_ms=DELAY_MS, limits={**limits, **MANY_PAGES.get(point, {})})
     pair.wait_checkpoints(2)
     victim = pair.p if point.startswith("p-") else pair.secondary()
     context.client_at_work = context.client()
@@ -52,7 +55,7 @@ def killed(context: Context, point: str) -> None:
 
 def frozen(context: Context, point: str) -> None:
     """That side freezes at the point, is missed, fenced, replaced."""
-    pair = at_point(context, point, "freeze")
+    pair = at_point(context, point, "freeze", **LIMITS)
     take_over(pair, "primary" if point.startswith("p-") else "secondary")
     finish(context)
 
@@ -85,7 +88,7 @@ _register()
 
 def failed_step(context: Context, point: str) -> None:
     """A step fails without a death: the primary goes on by itself."""
-    pair = context.protected_pair(delay_ms=DELAY_MS, limits=LIMITS)
+    pair = context.protected_pair(delay_ms=DELAY_MS)
     client = context.client()
     client.control(LOAD)
     client.wait_progress(50)

@@ -19,7 +19,8 @@ from colo.vm import VM
 
 EXCHANGES = 40
 SIZE_MIB = 160
-LINK_LIMITS = {"step-limit": 3000, "heartbeat": 500}
+LINK_LIMITS = {"heartbeat": 500}
+SILENCE_MS = 2000           # link-limit; far less than a step's
 SLOW_BYTES_PER_S = 3e6
 STORM_MIB = 96
 BUFFER_MIB = 16
@@ -80,10 +81,10 @@ def rounds(context: Context, count: int, **options: object) -> None:
 
 # -- bad links ------------------------------------------------------------
 
-def start_relayed(context: Context) -> Pair:
+def start_relayed(context: Context, **options: str) -> Pair:
     """A pair whose disk traffic goes through our relay."""
     return diskload.start(context, "symmetric", limits=LINK_LIMITS,
-                          disk_options=disks(relayed=True))
+                          disk_options=disks(relayed=True, extra=options))
 
 
 def slow_link(context: Context) -> None:
@@ -105,7 +106,7 @@ def slow_link(context: Context) -> None:
 
 def lost_link(context: Context, how: str) -> None:
     """The disk's link breaks or says nothing: the primary goes on alone."""
-    pair = start_relayed(context)
+    pair = start_relayed(context, **{"link-limit": str(SILENCE_MS)})
     client = context.client("database,records,echo")
     client.wait_progress(EXCHANGES)
     client.mark()

@@ -20,6 +20,7 @@ _PORTS = {"mirror0": 9003, "compare1": 9004, "compare0": 9001,
 # Of the direct form; where the primary listens behind a relay.
 PORT = _PORTS["mirror0"]
 RELAYED_PORT = PORT + 100
+GENERATION_PORTS = 10
 _LOCAL = (("compare0-0", "compare0"), ("compare_out0", "compare_out"))
 _PRIMARY_IDS = ("comp0", "iothread1", "m0", "redire0", "redire1")
 
@@ -33,6 +34,7 @@ class Proxy:
         self._kind = kind
         self._vnet_header = vnet_header
         self._relayed = relayed
+        self._generation = 0    # of the primary's sockets
 
     # -- command line ----------------------------------------------------
 
@@ -71,10 +73,16 @@ class Proxy:
                 [kind] + [f"{k}={_text(v)}" for k, v in words.items()])]
         return argv
 
+    def _path(self, name: str) -> str:
+        return os.path.join(self._run_dir, f"{name}.{self._generation}")
+
+    def _port(self, name: str) -> int:
+        return _PORTS[name] + GENERATION_PORTS * self._generation
+
     def _address(self, name: str) -> str:
         if self._kind == "unix":
-            return "path=" + os.path.join(self._run_dir, name)
-        return f"host=127.0.0.1,port={_PORTS[name]}"
+            return "path=" + self._path(name)
+        return f"host=127.0.0.1,port={self._port(name)}"
 
     def _nodelay(self) -> str:
         return "" if self._kind == "unix" else ",nodelay=on"
@@ -127,11 +135,10 @@ class Proxy:
     def _add_chardev(self, monitor: QMPClient, name: str, peer: str,
                      server: bool) -> None:
         if self._kind == "unix":
-            path = os.path.join(self._run_dir, peer)
-            address = {"type": "unix", "data": {"path": path}}
+            address = {"type": "unix", "data": {"path": self._path(peer)}}
         else:
             address = {"type": "inet", "data": {
-                "host": "127.0.0.1", "port": str(_PORTS[peer])}}
+                "host": "127.0.0.1", "port": str(self._port(peer))}}
         data: Dict[str, Any] = {"addr": address, "server": server}
         if server:
             data["wait"] = False
@@ -189,6 +196,9 @@ class DirectProxy(Proxy):
                 monitor.cmd("object-add", properties)
 
     def promote(self, monitor: QMPClient) -> None:
+        # Not where the survivor itself still calls its old primary, which is
+        # on a host of its own in earnest.
+        self._generation += 1
         self._add_chardev(monitor, "net0", "mirror0", True)
 
     @staticmethod
