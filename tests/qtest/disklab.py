@@ -188,9 +188,9 @@ class DiskLab:
             "type": "nbd", "id": name, "node-name": node, "name": name,
             "writable": True, **options})
 
-    def connect(self, name: str) -> NBDClient:
+    def connect(self, name: str, **options: Any) -> NBDClient:
         """A client of that export."""
-        made = NBDClient(self._socket, name)
+        made = NBDClient(self._socket, name, **options)
         self.context.at_end(made.close)
         check_equal(made.size, self.size, f"size of export {name}")
         return made

@@ -47,7 +47,9 @@ class NBDClient:
     """A connection to one export: over a unix socket, or to a TCP port."""
 
     def __init__(self, where: Union[str, int], export: str,
-                 timeout_s: float = 20.0) -> None:
+                 timeout_s: float = 20.0,
+                 pause: Callable[[], object] = lambda: None) -> None:
+        """`pause` is called before the last byte of the handshake."""
         if isinstance(where, int):
             self._socket = socket.create_connection(("127.0.0.1", where))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -57,7 +59,7 @@ class NBDClient:
         self._socket.settimeout(timeout_s)
         self._handle = 0
         self.size = 0
-        self._greet(export.encode())
+        self._greet(export.encode(), pause)
 
     def close(self) -> None:
         """Without a word, as a host that has died."""
@@ -77,20 +79,23 @@ class NBDClient:
 
     # -- handshake -------------------------------------------------------
 
-    def _greet(self, export: bytes) -> None:
+    def _greet(self, export: bytes, pause: Callable[[], object]) -> None:
         self._take(18)
         self._socket.sendall(struct.pack(">I", 3))
         self._option(OPT_STRUCTURED, b"")
         name = struct.pack(">I", len(export)) + export
         self._option(OPT_SET_META, name + struct.pack(
             ">II", 1, len(CONTEXT)) + CONTEXT)
-        for reply in self._option(OPT_GO, name + struct.pack(">H", 0)):
+        for reply in self._option(OPT_GO, name + struct.pack(">H", 0), pause):
             if reply[:2] == b"\0\0":
                 self.size = struct.unpack(">Q", reply[2:10])[0]
 
-    def _option(self, option: int, data: bytes) -> List[bytes]:
+    def _option(self, option: int, data: bytes,
+                pause: Callable[[], object] = lambda: None) -> List[bytes]:
         self._socket.sendall(struct.pack(">QII", OPTION_MAGIC, option,
-                                         len(data)) + data)
+                                         len(data)) + data[:-1])
+        pause()
+        self._socket.sendall(data[-1:])
         replies = []
         while True:
             magic, echo, kind, size = struct.unpack(">QIII", self._take(20))

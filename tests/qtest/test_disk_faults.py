@@ -8,13 +8,13 @@ sees its own data and no one else's, and no step waits for ever.
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, List
 
 from colo import procs
 from colo.case import Context, case, check, check_equal
 from disklab import (DISK_NODE, EIO, ENOSPC, IMAGE_NODE, MIB, DiskLab,
                      small_directory)
-from nbdclient import error_of
+from nbdclient import NBDClient, error_of
 from test_disk_stages import graph
 
 KIB = 1024
@@ -433,6 +433,32 @@ def disk_peer_stops_in_a_request(context: Context) -> None:
     check("is disconnected" in lab.machine.log_tail(), "nobody was told")
     lab.work(5)
     lab.steps("cut", "enter", "end")
+    lab.quit()
+
+
+@case(linux=False, reference=False)
+def disk_peer_comes_while_stopping(context: Context) -> None:
+    """A client that is there only now is not waited for at all."""
+    lab = DiskLab(context)
+    lab.advance("begin")
+    writer = lab.connect("peer")
+    writer.send_write(MIB, bytes(256 * KIB), 100 * KIB)
+    there, go_on = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        there.set()
+        go_on.wait()
+    late: List[NBDClient] = []
+    comer = threading.Thread(
+        target=lambda: late.append(lab.connect("peer", pause=pause)))
+    comer.start()
+    check(there.wait(5), "no handshake")
+    threading.Timer(0.5, go_on.set).start()
+    took_s = stop_s(lab)
+    context.step(f"stopped in {took_s:.2f} s")
+    check(took_s > 0.5, "the first one was not waited for")
+    comer.join()
+    late[0].write(2 * MIB, bytes(KIB))
     lab.quit()
 
 
