@@ -214,7 +214,8 @@ COLOStatus *qmp_query_colo_status(Error **errp)
     COLOStatus *status = g_new0(COLOStatus, 1);
 
     QEMU_LOCK_GUARD(&colo_session.lock);
-    status->mode = colo_session.view.role;
+    status->mode = colo_session.view.state == COLO_STATE_ALONE
+                   ? COLO_MODE_NONE : colo_session.view.role;
     status->last_mode = colo_session.view.last_role;
     status->reason = colo_session.view.exit_reason;
     return status;

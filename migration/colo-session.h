@@ -125,6 +125,7 @@ bool colo_session_ask_checkpoint(ColoReason reason);
 bool colo_session_ask_failover(Error **errp);
 void colo_session_set_detail(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void colo_session_set_detail_err(Error *err);
+/* False for a survivor. */
 bool colo_session_is(COLOMode role);
 /* Cause for a failed channel operation. */
 ColoCause colo_io_cause(ColoIo io);

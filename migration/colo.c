@@ -54,7 +54,9 @@ bool migration_incoming_in_colo_state(void)
 bool colo_session_is(COLOMode role)
 {
     QEMU_LOCK_GUARD(&colo_session.lock);
-    return colo_session.active && colo_session.view.role == role;
+    /* Who reads "alone" is alone; the thread may have yet to end. */
+    return colo_session.active && colo_session.view.role == role &&
+           colo_session.view.state != COLO_STATE_ALONE;
 }
 
 bool colo_session_ask_checkpoint(ColoReason reason)
