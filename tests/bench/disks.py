@@ -67,7 +67,9 @@ def writes(context: Context, kind: str) -> Figures:
     measure_writes(context, "protected", out)
     end_side(pair, "secondary")
     measure_writes(context, "after", out)
-    measure.add_ratios(out, (name for _, name, _ in LOADS))
+    for _, name, _ in LOADS:
+        plain = (out[f"before-{name}"] + out[f"after-{name}"]) / 2
+        out[f"ratio-{name}"] = out[f"protected-{name}"] / plain
     return out
 
 

@@ -11,7 +11,7 @@ the STOP and RESUME events.
 import dataclasses
 import statistics
 import time
-from typing import Any, Dict, Iterable, List
+from typing import Any, Dict, List
 
 from colo import status
 from colo.case import Context
@@ -180,13 +180,6 @@ def booted_pair(context: Context, plan: Plan, delay_ms: int) -> Pair:
         spec=Spec(memory_mib=plan.memory_mib), channel=plan.channel,
         disk=plan.disk, delay_ms=delay_ms,
         form="chardev" if context.is_reference else plan.form)
-
-
-def add_ratios(out: Dict[str, Any], names: Iterable[str]) -> None:
-    """Of each figure under protection to its mean before and after."""
-    for name in names:
-        plain = (out[f"before-{name}"] + out[f"after-{name}"]) / 2
-        out[f"ratio-{name}"] = out[f"protected-{name}"] / plain
 
 
 def protected(context: Context, plan: Plan) -> Dict[str, Any]:

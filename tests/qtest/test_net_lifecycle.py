@@ -41,6 +41,11 @@ def type_of(kind: str) -> str:
     return "colo-compare" if kind.startswith("colo-compare") else kind
 
 
+def tells_vnet(properties: Dict[str, Any]) -> bool:
+    """Each frame on its chardevs says how long its vnet header is."""
+    return bool({"secondary", "primary"} & set(properties))
+
+
 # ---------------------------------------------------------- properties
 
 @case(linux=False, reference=False)
@@ -162,7 +167,7 @@ def churn(context: Context, kind: str) -> None:
     nic = lab.nic("n0")
     properties, chardevs = KINDS[kind]
     lab.chardev(*chardevs)
-    vnet = bool({"secondary", "primary"} & set(properties))
+    vnet = tells_vnet(properties)
     wires = {name: lab.wire(name, vnet) for name in chardevs}
     frames = mixture(1, 100)
     drain = Drain(*nic)
@@ -187,7 +192,7 @@ def churn(context: Context, kind: str) -> None:
 def ends(context: Context, kind: str) -> None:
     """QEMU ends in good order while frames stream in."""
     properties, chardevs = KINDS[kind]
-    vnet = bool({"secondary", "primary"} & set(properties))
+    vnet = tells_vnet(properties)
     for number in range(ROUNDS):
         lab = Lab(context, f"lab{number}")
         nic = lab.nic("n0")
