@@ -44,6 +44,9 @@ static bool count_call(FakeHost *h, const char *what, GError **error)
     FakeWorld *w = h->world;
 
     w->call_count++;
+    if (w->call_count == w->crash_at) {
+        fake_qemu_end(w->hosts[0], true);
+    }
     if (!w->fail_at || w->call_count < w->fail_at ||
         (w->call_count > w->fail_at && !w->is_dead_from_then)) {
         return false;

@@ -19,6 +19,7 @@ typedef struct FakeWorld {
     unsigned fail_at;           /* that call fails; 0: none */
     bool is_dead_from_then;     /* ... and all later ones, as if killed */
     char *failed;               /* what it was */
+    unsigned crash_at;          /* before that call host a's QEMU crashes */
     FakeHost *hosts[2];
     GQueue events;              /* ColoHostEvent, for whoever waits */
     unsigned idle_left;         /* 0: waiting never ends; else so many times,

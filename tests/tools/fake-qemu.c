@@ -547,7 +547,7 @@ static void lose_peer(FakeHost *h, bool is_crash)
     if (!g_strcmp0(h->migration, "active")) {
         h->migration = "failed";
     }
-    if (!strcmp(h->phase, "protected")) {
+    if (!g_strcmp0(h->phase, "protected")) {
         h->phase = h->is_secondary || is_crash ? "lost" : "alone";
         h->cause = is_crash ? "peer-closed" : "peer-quit";
         if (!strcmp(h->phase, "alone")) {

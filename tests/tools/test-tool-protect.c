@@ -23,6 +23,11 @@ static const ColoOptions options = {
     .mismatch_gap_ms = -1, .quiet = true,
 };
 
+static const ColoOptions at_b = {
+    .domain = (char *)"vm", .from = (char *)"test:b", .port = 49800,
+    .interval_ms = -1, .quiet = true,
+};
+
 static bool run(ColoCommandFn *command, const ColoOptions *o, ColoExit exit)
 {
     g_autoptr(JsonNode) result = NULL;
@@ -42,6 +47,15 @@ static unsigned journal_count(void)
     g_autoptr(GPtrArray) uuids = colo_journal_file_list();
 
     return uuids->len;
+}
+
+static void forget_journal(void)
+{
+    g_autoptr(ColoJournalFile) file = colo_journal_file_open(FAKE_UUID, NULL);
+
+    if (file) {
+        colo_journal_file_finish(file);
+    }
 }
 
 static void assert_same(const FakeWorld *w, const char *before,
@@ -147,6 +161,37 @@ static void test_each_death(void)
         }
     }
     g_assert_cmpuint(repair_count, >, 50);
+}
+
+/* The primary dies: what the secondary needs to go on is left to it. */
+static void test_each_crash(void)
+{
+    unsigned call;
+    unsigned survivor_count = 0;
+
+    for (call = 1;; call++) {
+        g_autoptr(JsonNode) result = NULL;
+        FakeWorld w;
+        bool ok;
+
+        fake_world_init(&w, fake_domain_xml);
+        w.crash_at = call;
+        ok = colo_protect(&options, &result, NULL);
+        if (!g_strcmp0(w.hosts[1]->phase, "lost")) {
+            g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_PAUSED);
+            g_assert_cmpuint(g_hash_table_size(w.hosts[1]->volumes), ==, 2);
+            g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"primary\""));
+            run(colo_failover, &at_b, COLO_EXIT_DONE);
+            g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+            survivor_count++;
+        }
+        forget_journal();
+        fake_world_clear(&w);
+        if (ok && w.call_count < call) {
+            break;
+        }
+    }
+    g_assert_cmpuint(survivor_count, >, 3);
 }
 
 static void test_unprotect(void)
@@ -287,11 +332,6 @@ static void test_check_changes_nothing(void)
 
 /* -------------------------------------------------------- failing over */
 
-static const ColoOptions at_b = {
-    .domain = (char *)"vm", .from = (char *)"test:b", .port = 49800,
-    .interval_ms = -1, .quiet = true,
-};
-
 static void test_failover_after_crash(void)
 {
     FakeWorld w;
@@ -405,6 +445,10 @@ static void test_repair_spares_the_survivor(void)
     run(colo_protect, &options, COLO_EXIT_DONE);
     file = colo_journal_file_begin(colo_journal_new(
         "protect", "vm", FAKE_UUID, "test:a", "test:b"), NULL);
+    colo_journal_file_add(file, colo_undo_new(COLO_UNDO_PAIR, false, NULL),
+                          NULL);
+    colo_journal_file_add(file, colo_undo_new(COLO_UNDO_VOLUME, true,
+                                              "/images/vda.img"), NULL);
     colo_journal_file_add(file, colo_undo_new(COLO_UNDO_DOMAIN, true, NULL),
                           NULL);
     colo_journal_file_add(file, colo_undo_new(COLO_UNDO_PROTECTION, false,
@@ -416,10 +460,14 @@ static void test_repair_spares_the_survivor(void)
     run(colo_failover, &at_b, COLO_EXIT_DONE);
     run(colo_repair, &options, COLO_EXIT_HALF_DONE);
     g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+    /* Switched off by its user it still is the guest. */
+    fake_qemu_end(w.hosts[1], false);
+    run(colo_repair, &options, COLO_EXIT_HALF_DONE);
+    g_assert_true(g_hash_table_contains(w.hosts[1]->volumes,
+                                        "/images/vda.img"));
+    g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"stale\""));
+    forget_journal();
     fake_world_clear(&w);
-    file = colo_journal_file_open(FAKE_UUID, NULL);
-    colo_journal_file_finish(file);
-    colo_journal_file_free(file);
 }
 
 /* In a process of its own, since the wish to end lasts for ever. */
@@ -472,6 +520,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/protect", test_protect);
     g_test_add_func("/tool/protect/each-failure", test_each_failure);
     g_test_add_func("/tool/protect/each-death", test_each_death);
+    g_test_add_func("/tool/protect/each-crash", test_each_crash);
     g_test_add_func("/tool/protect/port-taken", test_port_taken);
     g_test_add_func("/tool/protect/refused", test_refused);
     g_test_add_func("/tool/protect/check", test_check_changes_nothing);

@@ -217,6 +217,7 @@ static void test_journal(void)
 
     undo->data = colo_json("i:x", (int64_t)5, NULL);
     journal->pid = 77;
+    journal->session = g_strdup("s1");
     head = colo_journal_head(journal);
     line = colo_journal_line(undo);
     g_assert_true(strchr(line, '\n') == line + strlen(line) - 1);
@@ -226,6 +227,7 @@ static void test_journal(void)
     g_assert_cmpstr(back->to, ==, "qemu+ssh://b/system");
     g_assert_null(back->from);
     g_assert_cmpint(back->pid, ==, 77);
+    g_assert_cmpstr(back->session, ==, "s1");
     g_assert_cmpuint(back->undos->len, ==, 2);
     read = g_ptr_array_index(back->undos, 1);
     g_assert_cmpint(read->kind, ==, COLO_UNDO_VOLUME);

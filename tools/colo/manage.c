@@ -62,6 +62,7 @@ static bool end_both(ColoBoth *both, GError **error)
         .from = is_swapped ? both->peer : both->here,
         .to = is_swapped ? both->here : both->peer,
         .domain = both->uuid,
+        .session = both->pair ? both->pair->session : NULL,
     };
 
     if (!both->pair) {
@@ -255,7 +256,9 @@ static bool repair_one(const ColoOptions *o, const char *uuid,
         return false;
     }
     to = journal->to ? colo_open(journal->to, NULL) : NULL;
-    scene = (ColoScene) { .from = from, .to = to, .domain = uuid };
+    scene = (ColoScene) {
+        .from = from, .to = to, .domain = uuid, .session = journal->session,
+    };
     if (!colo_host_watch(from, error) ||
         (to && !colo_host_watch(to, error)) ||
         !colo_undo_run_all(&scene, journal->undos, error)) {

@@ -309,10 +309,13 @@ static void take_back(ColoProtect *p, GError **error)
 
 static bool begin(ColoProtect *p, GError **error)
 {
-    p->journal = colo_journal_file_begin(
-        colo_journal_new("protect", p->facts->here.name,
-                         p->facts->here.uuid, p->options->from,
-                         p->options->to), error);
+    ColoJournal *journal = colo_journal_new(
+        "protect", p->facts->here.name, p->facts->here.uuid,
+        p->options->from, p->options->to);
+
+    journal->session = g_strdup(p->pair->session);
+    p->scene.session = p->pair->session;
+    p->journal = colo_journal_file_begin(journal, error);
     return p->journal && colo_host_watch(p->from, error) &&
            colo_host_watch(p->to, error);
 }

@@ -8,6 +8,7 @@
 #include "error.h"
 #include "live.h"
 #include "undo-run.h"
+#include "undo-spare.h"
 
 enum { END_LIMIT_MS = 15000, ASK_AGAIN_MS = 20 };
 
@@ -54,6 +55,9 @@ static bool destroy_secondary(const ColoScene *s, GError **error)
 
     if (!is_running(s->to, s->domain)) {
         return true;
+    }
+    if (!colo_spare_secondary(s, error)) {
+        return false;
     }
     report = colo_live_report(s->to, s->domain, NULL, NULL);
     may_go_on = report && (report->phase == COLO_PHASE_LOST ||
@@ -189,19 +193,49 @@ static bool restore_parameters(ColoHost *host, const char *domain,
                "colo-set-parameters", json_node_copy(colo)), error);
 }
 
-static bool restore_pair(ColoHost *host, const char *domain,
+static bool restore_pair(const ColoScene *s, ColoHost *host,
                          const char *text, GError **error)
 {
     g_autoptr(ColoPair) pair = NULL;
+    bool is_stale = false;
 
-    if (colo_host_state(host, domain) == COLO_DOM_ABSENT) {
+    if (colo_host_state(host, s->domain) == COLO_DOM_ABSENT) {
+        return true;
+    }
+    if (host == s->to ? !colo_spare_survivor(s, error)
+                      : !colo_spare_primary(s, &is_stale, error)) {
+        return false;
+    }
+    if (is_stale) {
         return true;
     }
     pair = text ? colo_pair_parse(text, error) : NULL;
     if (text && !pair) {
         return false;
     }
-    return colo_host_set_pair(host, domain, pair, error);
+    return colo_host_set_pair(host, s->domain, pair, error);
+}
+
+static bool restore_autostart(const ColoScene *s, GError **error)
+{
+    bool is_stale;
+
+    return colo_spare_primary(s, &is_stale, error) &&
+           (is_stale ||
+            colo_host_set_autostart(s->from, s->domain, true, error));
+}
+
+static bool delete_image(const ColoScene *s, const char *path,
+                         GError **error)
+{
+    g_auto(ColoVolume) volume = {};
+
+    if (!colo_host_volume(s->to, path, &volume, error)) {
+        return false;
+    }
+    return !volume.is_there ||
+           (colo_spare_image(s, error) &&
+            colo_host_volume_delete(s->to, path, error));
 }
 
 static bool run_in_qemu(ColoHost *host, const char *domain,
@@ -239,11 +273,11 @@ static bool run_one(const ColoScene *scene, const ColoUndo *undo,
     }
     switch (undo->kind) {
     case COLO_UNDO_PAIR:
-        return restore_pair(host, scene->domain, undo->text, error);
+        return restore_pair(scene, host, undo->text, error);
     case COLO_UNDO_AUTOSTART:
-        return colo_host_set_autostart(host, scene->domain, true, error);
+        return restore_autostart(scene, error);
     case COLO_UNDO_VOLUME:
-        return colo_host_volume_delete(host, undo->text, error);
+        return delete_image(scene, undo->text, error);
     case COLO_UNDO_DOMAIN:
         return destroy_secondary(scene, error);
     default:

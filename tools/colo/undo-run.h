@@ -13,6 +13,7 @@ typedef struct ColoScene {
     ColoHost *from;         /* of the primary */
     ColoHost *to;           /* of the secondary; NULL: cannot be reached */
     const char *domain;     /* UUID */
+    const char *session;    /* of the pair; NULL: unknown */
 } ColoScene;
 
 /* True also if there was nothing to do. */

@@ -108,6 +108,7 @@ void colo_journal_free(ColoJournal *journal)
     g_free(journal->command);
     g_free(journal->domain);
     g_free(journal->uuid);
+    g_free(journal->session);
     g_free(journal->from);
     g_free(journal->to);
     g_free(journal->started);
@@ -128,6 +129,7 @@ char *colo_journal_head(const ColoJournal *journal)
     return line_of(colo_json("s:command", journal->command,
                              "s:domain", journal->domain,
                              "s:uuid", journal->uuid,
+                             "s:session", journal->session,
                              "s:from", journal->from,
                              "s:to", journal->to,
                              "s:started", journal->started,
@@ -158,6 +160,7 @@ static ColoJournal *parse_head(const char *line, GError **error)
                                colo_json_string(node, "uuid"),
                                colo_json_string(node, "from"),
                                colo_json_string(node, "to"));
+    journal->session = g_strdup(colo_json_string(node, "session"));
     g_free(journal->started);
     journal->started = g_strdup(colo_json_string(node, "started"));
     journal->pid = colo_json_int(node, "pid");

@@ -52,6 +52,7 @@ typedef struct ColoJournal {
     char *command;          /* protect, ... */
     char *domain;
     char *uuid;
+    char *session;          /* of the pair; NULL: not known */
     char *from;             /* URIs; NULL: libvirt's default */
     char *to;
     char *started;          /* ISO 8601, UTC */
