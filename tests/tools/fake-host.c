@@ -38,6 +38,11 @@ const char fake_domain_xml[] =
     "<alias name='net1'/></interface>"
     "</devices></domain>";
 
+static bool is_active(const FakeHost *h)
+{
+    return h->state == COLO_DOM_RUNNING || h->state == COLO_DOM_PAUSED;
+}
+
 /* True: the call is to fail. */
 static bool count_call(FakeHost *h, const char *what, GError **error)
 {
@@ -46,6 +51,12 @@ static bool count_call(FakeHost *h, const char *what, GError **error)
     w->call_count++;
     if (w->call_count == w->crash_at) {
         fake_qemu_end(w->hosts[0], true);
+        w->is_lost_then = !g_strcmp0(w->hosts[1]->phase, "lost") &&
+                          is_active(w->hosts[1]);
+        if (w->is_crash_unseen) {
+            w->hosts[0]->state = COLO_DOM_RUNNING;
+            w->hosts[0]->is_dead_unseen = true;
+        }
     }
     if (!w->fail_at || w->call_count < w->fail_at ||
         (w->call_count > w->fail_at && !w->is_dead_from_then)) {
@@ -64,11 +75,6 @@ static bool is_it(FakeHost *h, const char *domain)
     g_autofree char *name = g_strdup_printf("<name>%s</name>", domain);
 
     return h->xml && (strstr(h->xml, uuid) || strstr(h->xml, name));
-}
-
-static bool is_active(const FakeHost *h)
-{
-    return h->state == COLO_DOM_RUNNING || h->state == COLO_DOM_PAUSED;
 }
 
 static bool need(FakeHost *h, const char *domain, GError **error)
@@ -156,7 +162,7 @@ static JsonNode *monitor(ColoHost *host, const char *domain,
         !need(h, domain, error)) {
         return NULL;
     }
-    if (!is_active(h)) {
+    if (!is_active(h) || h->is_dead_unseen) {
         colo_error_set(error, COLO_EXIT_FAILED, "domain is not running");
         return NULL;
     }

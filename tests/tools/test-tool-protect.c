@@ -58,6 +58,14 @@ static void forget_journal(void)
     }
 }
 
+static void replace_role(char **pair, const char *role, const char *by)
+{
+    g_auto(GStrv) parts = g_strsplit(*pair, role, 2);
+
+    g_free(*pair);
+    *pair = g_strjoinv(by, parts);
+}
+
 static void assert_same(const FakeWorld *w, const char *before,
                         unsigned call)
 {
@@ -247,6 +255,76 @@ static void test_unprotect_survivor_limits(void)
     run(colo_unprotect, &options, COLO_EXIT_DONE);
     g_hash_table_remove_all(w.hosts[1]->volumes);
     assert_same(&w, before, 0);
+    fake_world_clear(&w);
+}
+
+/* The first host's QEMU dies at that call. True: there was no such call. */
+static bool unprotect_crash(unsigned call, bool is_unseen,
+                            unsigned *survivor_count, unsigned *lost_count)
+{
+    g_autoptr(JsonNode) result = NULL;
+    FakeWorld w;
+    bool is_over;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    w.crash_at = w.call_count + call;
+    w.is_crash_unseen = is_unseen;
+    colo_unprotect(&options, &result, NULL);
+    is_over = w.call_count < w.crash_at;
+    if (w.is_lost_then && w.hosts[1]->state == COLO_DOM_ABSENT) {
+        ++*lost_count;
+    } else if (w.is_lost_then) {
+        g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"secondary\""));
+        w.hosts[0]->state = COLO_DOM_OFF;
+        run(colo_failover, &at_b, COLO_EXIT_DONE);
+        ++*survivor_count;
+    }
+    fake_world_clear(&w);
+    return is_over;
+}
+
+/*
+ * Whenever the primary dies, and whatever its libvirt thinks, the secondary
+ * is not ended too; but for the one that dies as it is.
+ */
+static void test_unprotect_crash(void)
+{
+    unsigned is_unseen;
+
+    for (is_unseen = 0; is_unseen < 2; is_unseen++) {
+        unsigned survivor_count = 0;
+        unsigned lost_count = 0;
+        unsigned call = 1;
+
+        while (!unprotect_crash(call, is_unseen, &survivor_count,
+                                &lost_count)) {
+            call++;
+        }
+        g_test_message("%u survivors, %u lost", survivor_count, lost_count);
+        g_assert_cmpuint(survivor_count, >, 8);
+        g_assert_cmpuint(lost_count, <=, 1);
+    }
+}
+
+/* One that was saved and restored since does not know of COLO any more. */
+static void test_unprotect_spares_the_survivor(void)
+{
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    fake_qemu_end(w.hosts[0], true);
+    run(colo_failover, &at_b, COLO_EXIT_DONE);
+    fake_qemu_start(w.hosts[1], COLO_DOM_RUNNING);
+    /* The first host was off when this was decided. */
+    g_clear_pointer(&w.hosts[0]->pair, g_free);
+    w.hosts[0]->pair = g_strdup(w.hosts[1]->pair);
+    replace_role(&w.hosts[0]->pair, "survivor", "primary");
+    fake_qemu_start(w.hosts[0], COLO_DOM_RUNNING);
+    run(colo_unprotect, &options, COLO_EXIT_HALF_DONE);
+    g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
     fake_world_clear(&w);
 }
 
@@ -531,6 +609,9 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/unprotect/limits", test_unprotect_limits);
     g_test_add_func("/tool/unprotect/survivor-limits",
                     test_unprotect_survivor_limits);
+    g_test_add_func("/tool/unprotect/crash", test_unprotect_crash);
+    g_test_add_func("/tool/unprotect/survivor",
+                    test_unprotect_spares_the_survivor);
     g_test_add_func("/tool/unprotect/merging", test_unprotect_while_merging);
     g_test_add_func("/tool/failover/crash", test_failover_after_crash);
     g_test_add_func("/tool/failover/refused", test_failover_refused);

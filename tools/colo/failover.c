@@ -28,8 +28,10 @@ static bool end_peer(ColoBoth *both, GError **error)
 {
     g_autoptr(ColoReport) report = colo_live_report(both->peer, both->uuid,
                                                     NULL, NULL);
+    g_autoptr(ColoPair) pair = colo_host_pair(both->peer, both->uuid, NULL);
 
-    if (report && report->phase == COLO_PHASE_ALONE) {
+    if ((report && report->phase == COLO_PHASE_ALONE) ||
+        (pair && pair->role == COLO_ROLE_SURVIVOR)) {
         colo_error_set(error, COLO_EXIT_UNSAFE, "The other side has taken "
                        "over and runs at %s", both->peer_uri);
         return false;

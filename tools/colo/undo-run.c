@@ -44,9 +44,20 @@ static bool cancel_migration(const ColoScene *s, GError **error)
     }
 }
 
+/* libvirt may take a process for alive for some time after its end. */
+static bool answers(ColoHost *host, const char *domain)
+{
+    g_autoptr(ColoReport) report = colo_live_report(host, domain, NULL,
+                                                    NULL);
+
+    return report;
+}
+
 /*
  * Whoever ends the secondary must not end the guest with it: not one that
- * took over, and not one that could while the primary is gone.
+ * took over, and not one that could while the primary is gone. So the primary
+ * is asked after the secondary, which may say that it is lost only as the
+ * primary has just died.
  */
 static bool destroy_secondary(const ColoScene *s, GError **error)
 {
@@ -60,14 +71,14 @@ static bool destroy_secondary(const ColoScene *s, GError **error)
         return false;
     }
     report = colo_live_report(s->to, s->domain, NULL, NULL);
-    may_go_on = report && (report->phase == COLO_PHASE_LOST ||
-                           report->phase == COLO_PHASE_PROTECTED);
     if (report && report->phase == COLO_PHASE_ALONE) {
         colo_error_set(error, COLO_EXIT_UNSAFE, "The guest goes on at the "
                        "other host, which took over; it is left alone");
         return false;
     }
-    if (may_go_on && !is_running(s->from, s->domain)) {
+    may_go_on = !report || report->phase == COLO_PHASE_LOST ||
+                report->phase == COLO_PHASE_PROTECTED;
+    if (may_go_on && !answers(s->from, s->domain)) {
         colo_error_set(error, COLO_EXIT_UNSAFE, "The primary is gone, and "
                        "the secondary can go on: run colo failover there");
         return false;
