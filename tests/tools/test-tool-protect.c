@@ -171,6 +171,45 @@ static void test_each_death(void)
     g_assert_cmpuint(repair_count, >, 50);
 }
 
+/* A repair that fails at that call. True: there was no such call. */
+static bool fail_repair(unsigned death, unsigned call)
+{
+    g_autoptr(JsonNode) result = NULL;
+    g_autofree char *before = NULL;
+    FakeWorld w;
+    bool ok, is_over;
+
+    fake_world_init(&w, fake_domain_xml);
+    before = fake_world_text(&w);
+    w.fail_at = death;
+    w.is_dead_from_then = true;
+    colo_protect(&options, &result, NULL);
+    w.is_dead_from_then = false;
+    w.fail_at = w.call_count + call;
+    ok = colo_repair(&options, &result, NULL);
+    is_over = w.call_count < w.fail_at;
+    w.fail_at = 0;
+    g_assert_true(ok == !journal_count());
+    if (!ok) {
+        run(colo_repair, &options, COLO_EXIT_DONE);
+    }
+    assert_same(&w, before, call);
+    fake_world_clear(&w);
+    return is_over;
+}
+
+/* libvirt is restarted meanwhile: what it does not tell is not taken as no. */
+static void test_each_failure_of_repair(void)
+{
+    unsigned death, call;
+
+    for (death = 20; death < 105; death += 16) {
+        for (call = 1; !fail_repair(death, call); call++) {
+            /* the next one */
+        }
+    }
+}
+
 /* The primary dies: what the secondary needs to go on is left to it. */
 static void test_each_crash(void)
 {
@@ -617,6 +656,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/failover/refused", test_failover_refused);
     g_test_add_func("/tool/failover/primary", test_failover_at_primary);
     g_test_add_func("/tool/failover/planned", test_planned);
+    g_test_add_func("/tool/repair/each-failure",
+                    test_each_failure_of_repair);
     g_test_add_func("/tool/repair/survivor",
                     test_repair_spares_the_survivor);
     result = g_test_run();

@@ -145,7 +145,10 @@ bool colo_host_status(ColoHost *host, const char *domain,
 /* The same without what is about its definition, which is quicker. */
 bool colo_host_find(ColoHost *host, const char *domain, ColoDomStatus *status,
                     GError **error);
-/* Shorthand; COLO_DOM_ABSENT also if it cannot be told. */
+/*
+ * Shorthand for who only wants to know whether it was seen to run:
+ * COLO_DOM_ABSENT also if it cannot be told.
+ */
 ColoDomState colo_host_state(ColoHost *host, const char *domain);
 
 char *colo_host_xml(ColoHost *host, const char *domain, ColoXmlKind kind,

@@ -62,9 +62,13 @@ bool colo_takeover_begin(ColoHost *host, const char *domain, bool is_primary,
 /* QEMU knows best whether the guest runs; libvirt is told. */
 bool colo_takeover_end(ColoHost *host, const char *domain, GError **error)
 {
+    g_auto(ColoDomStatus) known = {};
     g_autoptr(JsonNode) status = NULL;
 
-    if (colo_host_state(host, domain) != COLO_DOM_PAUSED) {
+    if (!colo_host_find(host, domain, &known, error)) {
+        return false;
+    }
+    if (known.state != COLO_DOM_PAUSED) {
         return true;
     }
     status = colo_host_monitor(host, domain, colo_command("query-status"),

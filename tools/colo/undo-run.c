@@ -12,13 +12,6 @@
 
 enum { END_LIMIT_MS = 15000, ASK_AGAIN_MS = 20 };
 
-static bool is_running(ColoHost *host, const char *domain)
-{
-    ColoDomState state = colo_host_state(host, domain);
-
-    return state == COLO_DOM_RUNNING || state == COLO_DOM_PAUSED;
-}
-
 static bool cancel_migration(const ColoScene *s, GError **error)
 {
     int64_t end_ms = colo_now_ms() + END_LIMIT_MS;
@@ -63,8 +56,12 @@ static bool destroy_secondary(const ColoScene *s, GError **error)
 {
     g_autoptr(ColoReport) report = NULL;
     bool may_go_on;
+    bool is_running;
 
-    if (!is_running(s->to, s->domain)) {
+    if (!colo_spare_find(s->to, s->domain, &is_running, error)) {
+        return false;
+    }
+    if (!is_running) {
         return true;
     }
     if (!colo_spare_secondary(s, error)) {
@@ -157,8 +154,12 @@ static bool is_in_colo(const ColoScene *s, const ColoReport *report)
 bool colo_end_protection(const ColoScene *s, GError **error)
 {
     g_autoptr(ColoReport) report = NULL;
+    bool is_running;
 
-    if (!is_running(s->from, s->domain)) {
+    if (!colo_spare_find(s->from, s->domain, &is_running, error)) {
+        return false;
+    }
+    if (!is_running) {
         return true;
     }
     report = colo_live_report(s->from, s->domain, NULL, error);
@@ -207,10 +208,14 @@ static bool restore_parameters(ColoHost *host, const char *domain,
 static bool restore_pair(const ColoScene *s, ColoHost *host,
                          const char *text, GError **error)
 {
+    g_auto(ColoDomStatus) status = {};
     g_autoptr(ColoPair) pair = NULL;
     bool is_stale = false;
 
-    if (colo_host_state(host, s->domain) == COLO_DOM_ABSENT) {
+    if (!colo_host_find(host, s->domain, &status, error)) {
+        return false;
+    }
+    if (status.state == COLO_DOM_ABSENT) {
         return true;
     }
     if (host == s->to ? !colo_spare_survivor(s, error)
@@ -252,7 +257,12 @@ static bool delete_image(const ColoScene *s, const char *path,
 static bool run_in_qemu(ColoHost *host, const char *domain,
                         const ColoUndo *undo, GError **error)
 {
-    if (!is_running(host, domain)) {
+    bool is_running;
+
+    if (!colo_spare_find(host, domain, &is_running, error)) {
+        return false;
+    }
+    if (!is_running) {
         return true;
     }
     switch (undo->kind) {
