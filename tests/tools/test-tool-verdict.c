@@ -4,7 +4,11 @@
  * of a command as text.
  */
 #include <string.h>
+#include <glib/gstdio.h>
+#include "command.h"
 #include "error.h"
+#include "fake-host.h"
+#include "fake-qemu.h"
 #include "side.h"
 #include "undo.h"
 #include "verdict.h"
@@ -90,6 +94,16 @@ static const struct {
       "Not protected (Secondary broken)", "colo unprotect vm" },
     { "survivor alone", "none dead", "Not protected (Running alone)",
       "colo protect vm --from" },
+    { "secondary alone", "primary dead", "Not protected (Running alone)",
+      "colo failover vm -c test:s;" },
+    { "primary dead", "secondary alone", "Not protected (Running alone)",
+      "colo failover vm -c test:s;" },
+    { "primary silent", "secondary alone", "Not protected (Running alone)",
+      "colo failover vm -c test:s;" },
+    { "primary dead", "survivor alone", "Not protected (Running alone)",
+      "colo protect vm --from" },
+    { "secondary lost", "primary silent", "Not protected (Primary lost)",
+      "--force" },
     { "none off", "none dead", "Not protected (Never protected)",
       "--to URI" },
     { "none alone", "none dead", "Not protected (Never protected)",
@@ -144,6 +158,33 @@ static void test_each_word_is_reached(void)
         g_test_message("%s", colo_word_text(word));
         g_assert_true(is_reached);
     }
+}
+
+/* libvirt calls a process that has died alive for some time. */
+static void test_dying_primary(void)
+{
+    static const ColoOptions protect = {
+        .domain = (char *)"vm", .from = (char *)"test:a",
+        .to = (char *)"test:b", .port = 49800, .interval_ms = -1,
+        .timeout_s = -1, .quiet = true,
+    };
+    const char *const uris[] = { "test:a", "test:b" };
+    g_autoptr(JsonNode) result = NULL;
+    FakeWorld w;
+    unsigned i;
+
+    fake_world_init(&w, fake_domain_xml);
+    g_assert_true(colo_protect(&protect, &result, NULL));
+    fake_qemu_end(w.hosts[0], true);
+    w.hosts[0]->state = COLO_DOM_RUNNING;
+    w.hosts[0]->is_dead_unseen = true;
+    for (i = 0; i < G_N_ELEMENTS(uris); i++) {
+        g_autoptr(ColoView) view = colo_view_new(uris[i], NULL, "vm", 10000,
+                                                 NULL);
+
+        g_assert_cmpint(view->verdict.word, ==, COLO_WORD_PRIMARY_LOST);
+    }
+    fake_world_clear(&w);
 }
 
 static void test_change(void)
@@ -275,13 +316,20 @@ static void test_undo_texts(void)
 
 int main(int argc, char **argv)
 {
+    g_autofree char *directory = g_dir_make_tmp("colo-test-XXXXXX", NULL);
+    int result;
+
+    g_setenv("COLO_STATE_DIR", directory, TRUE);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tool/verdict", test_verdicts);
     g_test_add_func("/tool/verdict/words", test_each_word_is_reached);
+    g_test_add_func("/tool/verdict/dying-primary", test_dying_primary);
     g_test_add_func("/tool/verdict/change", test_change);
     g_test_add_func("/tool/report", test_report);
     g_test_add_func("/tool/journal", test_journal);
     g_test_add_func("/tool/journal/bad", test_bad_journal);
     g_test_add_func("/tool/undo/texts", test_undo_texts);
-    return g_test_run();
+    result = g_test_run();
+    g_rmdir(directory);
+    return result;
 }

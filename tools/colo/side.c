@@ -121,6 +121,29 @@ static void look_into_qemu(ColoSide *side, ColoHost *host,
     }
 }
 
+/*
+ * A QEMU without COLO answers, too. One that does not may have died just now,
+ * which libvirt takes some time to notice.
+ */
+static void look_whether_it_answers(ColoSide *side, ColoHost *host,
+                                    const char *domain)
+{
+    g_auto(ColoDomStatus) again = {};
+
+    if (side->report ||
+        colo_host_run(host, domain, colo_command("query-status"), NULL)) {
+        side->reach = COLO_REACH_FINE;
+        return;
+    }
+    if (colo_host_find(host, domain, &again, NULL) &&
+        (again.state == COLO_DOM_OFF || again.state == COLO_DOM_ABSENT)) {
+        side->reach = COLO_REACH_NO_DOMAIN;
+        side->state = again.state;
+        side->is_crashed = again.is_crashed;
+        side->is_guest_paused = false;
+    }
+}
+
 /* Everything that the host can tell; its pair is known by now. */
 static void look_at_side(ColoSide *side, ColoHost *host,
                          const ColoDomStatus *status, const char *domain)
@@ -134,7 +157,7 @@ static void look_at_side(ColoSide *side, ColoHost *host,
         side->reach = COLO_REACH_SILENT;
         side->is_guest_paused = status->state == COLO_DOM_PAUSED;
         look_into_qemu(side, host, domain);
-        side->reach = COLO_REACH_FINE;
+        look_whether_it_answers(side, host, domain);
     }
 }
 

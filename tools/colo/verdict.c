@@ -74,21 +74,31 @@ void colo_verdict_clear(ColoVerdict *verdict)
     g_clear_pointer(&verdict->remedy, g_free);
 }
 
-static ColoRole role_of(const ColoSide *side)
-{
-    if (side->report && side->report->is_primary) {
-        return COLO_ROLE_PRIMARY;
-    }
-    if (side->report && side->report->is_secondary &&
-        side->report->phase != COLO_PHASE_ALONE) {
-        return COLO_ROLE_SECONDARY;
-    }
-    return side->pair ? side->pair->role : COLO_ROLE_NONE;
-}
-
 static bool is_phase(const ColoSide *side, ColoPhase phase)
 {
     return side && side->report && side->report->phase == phase;
+}
+
+/* A secondary that is alone has taken over, whether it is tidied up or not. */
+static bool is_survivor(const ColoSide *side)
+{
+    return is_phase(side, COLO_PHASE_ALONE) &&
+           (side->report->is_secondary ||
+            (side->pair && side->pair->role == COLO_ROLE_SURVIVOR));
+}
+
+static ColoRole role_of(const ColoSide *side)
+{
+    if (is_survivor(side)) {
+        return COLO_ROLE_SURVIVOR;
+    }
+    if (side->report && side->report->is_primary) {
+        return COLO_ROLE_PRIMARY;
+    }
+    if (side->report && side->report->is_secondary) {
+        return COLO_ROLE_SECONDARY;
+    }
+    return side->pair ? side->pair->role : COLO_ROLE_NONE;
 }
 
 static bool is_gone(const ColoSide *side)
@@ -109,10 +119,15 @@ static void find_sides(ColoVerdict *verdict, const ColoSide *here,
 {
     ColoRole role = role_of(here);
     ColoRole other = role_of(peer);
+    bool is_primary = here->report && here->report->is_primary;
     bool is_swapped = role == COLO_ROLE_SECONDARY || role == COLO_ROLE_STALE;
 
-    if (role == COLO_ROLE_NONE && (other == COLO_ROLE_PRIMARY ||
-                                   other == COLO_ROLE_SURVIVOR)) {
+    if (role == COLO_ROLE_NONE && other == COLO_ROLE_PRIMARY) {
+        is_swapped = true;
+    }
+    /* A primary that is off may not have been told yet. */
+    if (other == COLO_ROLE_SURVIVOR && role != COLO_ROLE_SURVIVOR &&
+        !is_primary) {
         is_swapped = true;
     }
     verdict->primary = is_swapped ? peer : here;
@@ -145,7 +160,7 @@ static ColoWord word_primary(const ColoVerdict *v)
         if (!p->pair) {
             return COLO_WORD_NEVER;
         }
-        if (p->pair->role == COLO_ROLE_SURVIVOR) {
+        if (role_of(p) == COLO_ROLE_SURVIVOR) {
             return COLO_WORD_ALONE;
         }
         return runs(s) ? COLO_WORD_SECONDARY_BROKEN
@@ -230,6 +245,13 @@ static char *fill_in(const ColoVerdict *v, const char *domain,
     return replace(text, "DOMAIN", domain);
 }
 
+/* It serves, but what is left of the pair was not taken away yet. */
+static bool is_untidy(const ColoSide *side)
+{
+    return is_phase(side, COLO_PHASE_ALONE) && side->pair &&
+           side->pair->role == COLO_ROLE_SECONDARY;
+}
+
 /* Who cannot be seen may still run: that changes what is safe to do. */
 static const char *remedy_of(const ColoVerdict *v)
 {
@@ -237,6 +259,11 @@ static const char *remedy_of(const ColoVerdict *v)
         v->primary->reach != COLO_REACH_NO_DOMAIN) {
         return "Make sure that the primary's host is off, then go on at the "
                "secondary: colo failover DOMAIN -c SECONDARY --force.";
+    }
+    if (v->word == COLO_WORD_ALONE && is_untidy(v->primary)) {
+        return "Finish the takeover: colo failover DOMAIN -c PRIMARY; then "
+               "protect it again: colo protect DOMAIN --from PRIMARY --to "
+               "SECONDARY.";
     }
     if (v->word == COLO_WORD_SECONDARY_LOST &&
         is_phase(v->primary, COLO_PHASE_LOST) &&
