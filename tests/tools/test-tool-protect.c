@@ -469,6 +469,34 @@ static void test_failover_after_crash(void)
     fake_world_clear(&w);
 }
 
+/* Killed at any call it is given again. */
+static void test_failover_each_death(void)
+{
+    unsigned call;
+    bool is_over = false;
+
+    for (call = 1; !is_over; call++) {
+        g_autoptr(JsonNode) result = NULL;
+        FakeWorld w;
+
+        fake_world_init(&w, fake_domain_xml);
+        run(colo_protect, &options, COLO_EXIT_DONE);
+        fake_qemu_end(w.hosts[0], true);
+        w.fail_at = w.call_count + call;
+        w.is_dead_from_then = true;
+        is_over = colo_failover(&at_b, &result, NULL);
+        w.fail_at = 0;
+        g_test_message("%u: %s", call, w.failed);
+        run(colo_failover, &at_b, COLO_EXIT_DONE);
+        g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+        g_assert_true(w.hosts[1]->is_persistent);
+        g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
+        g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"stale\""));
+        fake_world_clear(&w);
+    }
+    g_assert_cmpuint(call, >, 20);
+}
+
 static void test_failover_refused(void)
 {
     ColoOptions forced = at_b;
@@ -653,6 +681,7 @@ int main(int argc, char **argv)
                     test_unprotect_spares_the_survivor);
     g_test_add_func("/tool/unprotect/merging", test_unprotect_while_merging);
     g_test_add_func("/tool/failover/crash", test_failover_after_crash);
+    g_test_add_func("/tool/failover/each-death", test_failover_each_death);
     g_test_add_func("/tool/failover/refused", test_failover_refused);
     g_test_add_func("/tool/failover/primary", test_failover_at_primary);
     g_test_add_func("/tool/failover/planned", test_planned);

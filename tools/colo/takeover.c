@@ -183,7 +183,8 @@ bool colo_takeover_tidy(ColoHost *host, ColoHost *peer, const char *domain,
     g_autoptr(ColoPair) pair = colo_host_pair(host, domain, error);
     bool was_secondary;
 
-    if (!pair) {
+    /* Whoever took over may have died before libvirt was told. */
+    if (!pair || !colo_takeover_end(host, domain, error)) {
         return false;
     }
     was_secondary = pair->role == COLO_ROLE_SECONDARY;
