@@ -257,9 +257,13 @@ class Domain:
         procs.wait_until(reached, timeout_s,
                          f"state {state} of {self.name} on {self.host.name}")
 
-    def wait_console(self, text: str, timeout_s: float = 120.0) -> None:
-        """Wait until the guest has written `text`."""
-        procs.wait_until(lambda: text in self.console(), timeout_s,
+    def wait_console(self, text: str, timeout_s: float = 120.0,
+                     behind: int = 0) -> None:
+        """Wait until the guest has written `text`.
+
+        behind: so much was written before, by the guest of another start.
+        """
+        procs.wait_until(lambda: text in self.console()[behind:], timeout_s,
                          f"'{text}' on the console of {self.name}")
 
 
@@ -279,8 +283,9 @@ def boot(hosts: Hosts, spec: Plain, persistent: bool = False) -> Domain:
     spec.install_boot_files(hosts.b)
     for host in hosts.both:
         spec.make_taps(host)
+    written = len(Domain(hosts.a, spec.name).console())
     domain = start(hosts.a, spec.install(hosts.a), persistent)
-    domain.wait_console("colo-guest: ready")
+    domain.wait_console("colo-guest: ready", behind=written)
     return domain
 
 
