@@ -221,6 +221,11 @@ class Host:
         self.end_daemon(number)
         self.start_daemon()
         self.wait_daemon()
+        # It answers before it is connected to its domains again; a command
+        # to their QEMU waits for that.
+        for name in self.virsh("list", "--name").split():
+            self.refusal("qemu-monitor-command", name,
+                         '{"execute": "query-status"}')
 
     def stop(self) -> None:
         """End everything on the host, and clean up what it leaves."""
