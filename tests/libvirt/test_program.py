@@ -5,6 +5,7 @@ import json
 import signal
 from typing import List
 
+from colo import procs
 from colo.case import Context, add, case, check, check_equal
 from domains import Disk, Domain, Nic, Plain, boot, objections
 from hosts import IMAGES, Hosts
@@ -128,6 +129,14 @@ def program_on_host(context: Context) -> None:
     check_equal(colo.call("repair", on=hosts.b).code, 0, "nothing to repair")
 
 
+def wait_merged(domain: Domain) -> None:
+    """Until a survivor's disks have all that was in its buffers."""
+    procs.wait_until(
+        lambda: not any(disk.get("buffer") for disk in
+                        domain.colo().get("disks", [])),
+        30.0, "the end of the merge")
+
+
 # What each command says about a protected domain, in one object.
 ANSWERS = (
     (["status"], "word"),
@@ -169,6 +178,7 @@ def program_answers(context: Context) -> None:
         check(not answer.complaint, f"{words[0]}: {answer.complaint}")
         if words[0] == "failover":
             host = hosts.b
+            wait_merged(Domain(host, "plain"))
     top = colo.start("top", "plain", "-c", host.uri, "--json")
     assert top.stdout is not None
     looks = [json.loads(top.stdout.readline()) for _ in range(2)]
