@@ -12,7 +12,16 @@
 #include "pair.h"
 #include "xml.h"
 
+/* An agent waits for so long if nothing is under way. */
+enum { IDLE_MS = 1000 };
+
 static FakeWorld *current;
+static int64_t clock_ms = 1;
+
+int64_t fake_now_ms(void)
+{
+    return clock_ms;
+}
 
 ColoHost *(*colo_open)(const char *uri, GError **error) = fake_open;
 
@@ -388,11 +397,15 @@ static ColoHostEvent *wait_event(ColoHost *host, unsigned timeout_ms)
     if (!g_queue_is_empty(&w->events)) {
         return g_queue_pop_head(&w->events);
     }
+    clock_ms += timeout_ms;
     if (w->idle_left) {
         /* Others work meanwhile. */
         g_usleep(1000);
+    }
+    if (w->idle_left && timeout_ms >= IDLE_MS) {
         if (--w->idle_left == 75 && w->half_way) {
             w->half_way(w);
+            return g_queue_pop_head(&w->events);
         }
         if (!w->idle_left) {
             fake_world_post(w, h == w->hosts[1], COLO_EVENT_CLOSED, NULL,

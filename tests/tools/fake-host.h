@@ -24,8 +24,9 @@ typedef struct FakeWorld {
     bool is_lost_then;          /* ... and then b was able to go on */
     FakeHost *hosts[2];
     GQueue events;              /* ColoHostEvent, for whoever waits */
-    unsigned idle_left;         /* 0: waiting never ends; else so many times,
-                                 * then the connection is closed */
+    unsigned idle_left;         /* 0: waiting never ends; else so many times
+                                 * with nothing under way, then the
+                                 * connection is closed */
     void (*half_way)(struct FakeWorld *world);  /* when half are left */
 } FakeWorld;
 
@@ -57,6 +58,8 @@ struct FakeHost {
     bool is_process_watched;
     bool is_remote;             /* ... which is not possible */
     bool is_merging;            /* a disk, after a takeover */
+    const char *refused;        /* that command of its monitor */
+    unsigned refused_left;      /* ... so many times */
     unsigned release_left;      /* until a survivor lets go of things */
     unsigned ref_count;
 };
@@ -67,6 +70,9 @@ void fake_world_clear(FakeWorld *world);
 
 /* For colo_open: "test:a" and "test:b" of the world used last. */
 ColoHost *fake_open(const char *uri, GError **error);
+
+/* For colo_now_ms: time passes only while somebody waits. */
+int64_t fake_now_ms(void);
 
 /* Something happens on that host; @data is JSON or NULL. */
 void fake_world_post(FakeWorld *world, unsigned host, ColoEventKind kind,

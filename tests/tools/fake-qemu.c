@@ -511,6 +511,10 @@ JsonNode *fake_qemu_run(FakeHost *h, JsonNode *command, GError **error)
     const char *name = colo_json_string(command, "execute");
     unsigned i;
 
+    if (h->refused_left && !strcmp(name, h->refused)) {
+        h->refused_left--;
+        return refuse(error, "not now");
+    }
     for (i = 0; i < G_N_ELEMENTS(handlers); i++) {
         if (!strcmp(name, handlers[i].name)) {
             return handlers[i].run(h, colo_json_at(command, "arguments"),

@@ -9,6 +9,7 @@
 #include "error.h"
 #include "fake-host.h"
 #include "fake-qemu.h"
+#include "live.h"
 
 enum { IDLE = 150 };
 
@@ -318,6 +319,7 @@ int main(int argc, char **argv)
     int result;
 
     g_setenv("COLO_STATE_DIR", directory, TRUE);
+    colo_now_ms = fake_now_ms;
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tool/agent/crash", test_crash);
     g_test_add_func("/tool/agent/late", test_late);

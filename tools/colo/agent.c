@@ -28,10 +28,15 @@ enum { TICK_MS = 1000, FAST_TICK_MS = 50, LOOK_MS = 3000, BUSY_MS = 1000 };
 
 /* --------------------------------------------------------------- events */
 
-/* Something happens: what is looked at by itself has time. */
+/*
+ * Something happens: what is looked at by itself has time. Not what happened
+ * before there was a connection.
+ */
 static void put_off_looking(ColoAgent *a)
 {
-    a->look_ms = colo_now_ms() + BUSY_MS;
+    if (a->look_ms) {
+        a->look_ms = colo_now_ms() + BUSY_MS;
+    }
 }
 
 /* The end of its migration says that it has let go of everything. */

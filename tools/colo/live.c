@@ -11,10 +11,12 @@
 
 enum { ASK_AGAIN_MS = 50, RELEASE_AGAIN_MS = 10 };
 
-int64_t colo_now_ms(void)
+static int64_t now_ms(void)
 {
     return g_get_monotonic_time() / 1000;
 }
+
+int64_t (*colo_now_ms)(void) = now_ms;
 
 ColoReport *colo_live_report(ColoHost *host, const char *domain,
                              JsonNode **raw, GError **error)
