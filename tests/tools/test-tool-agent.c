@@ -97,6 +97,37 @@ static void test_late(void)
     fake_world_clear(&w);
 }
 
+/* What is refused is tried again, by the same agent or by the next one. */
+static void test_refused(void)
+{
+    static const char *const commands[] = {
+        "x-colo-lost-heartbeat", "colo-clean-up", "query-status",
+    };
+    unsigned i;
+
+    for (i = 0; i < 2 * G_N_ELEMENTS(commands); i++) {
+        bool is_next = i % 2;
+        FakeWorld w;
+
+        begin(&w);
+        fake_qemu_end(w.hosts[0], true);
+        w.hosts[1]->refused = commands[i / 2];
+        w.hosts[1]->refused_left = is_next ? 1000 : 2;
+        run_agent(&at_b);
+        if (is_next) {
+            g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"secondary\""));
+            w.hosts[1]->refused_left = 0;
+            w.idle_left = IDLE;
+            run_agent(&at_b);
+        }
+        g_assert_cmpstr(w.hosts[1]->phase, ==, "alone");
+        g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_RUNNING);
+        g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
+        g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"stale\""));
+        fake_world_clear(&w);
+    }
+}
+
 static void test_secondary_crash(void)
 {
     FakeWorld w;
@@ -323,6 +354,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tool/agent/crash", test_crash);
     g_test_add_func("/tool/agent/late", test_late);
+    g_test_add_func("/tool/agent/refused", test_refused);
     g_test_add_func("/tool/agent/secondary-crash", test_secondary_crash);
     g_test_add_func("/tool/agent/on-purpose", test_ended_on_purpose);
     g_test_add_func("/tool/agent/cut-link", test_destroyed_behind_a_cut_link);

@@ -82,13 +82,26 @@ bool colo_agent_look(ColoAgent *a, AgentGuard *guard, AgentPlace place)
 
 /* ------------------------------------------------------- going on alone */
 
+/* At the next look; each would say the same. */
+static void try_again(ColoAgent *a, AgentGuard *guard, const char *what,
+                      const GError *error)
+{
+    g_autofree char *text = colo_error_text(error);
+
+    guard->waits_for_look = true;
+    if (!guard->has_complained) {
+        colo_agent_tell(a, guard->domain, "%s: %s", what, g_strchomp(text));
+        guard->has_complained = true;
+    }
+}
+
 static void go_on(ColoAgent *a, AgentGuard *guard, AgentPlace survivor)
 {
     ColoHost *host = colo_agent_host(a, guard, survivor);
     bool is_primary = guard->is_primary == (survivor == HERE);
     g_autoptr(GError) error = NULL;
 
-    if (!host) {
+    if (!host || guard->waits_for_look) {
         return;
     }
     guard->survivor = survivor;
@@ -97,14 +110,15 @@ static void go_on(ColoAgent *a, AgentGuard *guard, AgentPlace survivor)
     if (colo_takeover_begin(host, guard->domain, is_primary, &error)) {
         return;
     }
-    guard->stage = STAGE_SETTLED;
     colo_agent_look(a, guard, survivor);
     if (guard->sides[survivor].has_gone_on) {
+        guard->stage = STAGE_SETTLED;
         colo_agent_tell(a, guard->domain, "somebody else was quicker");
-    } else {
-        colo_agent_tell(a, guard->domain, "cannot take over: %s",
-                        error->message);
+        return;
     }
+    /* The guest stands still until somebody succeeds. */
+    guard->stage = STAGE_WATCH;
+    try_again(a, guard, "cannot take over", error);
 }
 
 /* QEMU has said that it is alone. */
@@ -123,22 +137,23 @@ static void end_takeover(ColoAgent *a, AgentGuard *guard)
     }
 }
 
-/* The libvirt of the other side knows by now that its domain has ended. */
+/*
+ * The libvirt of the other side knows by now that its domain has ended.
+ * @guard is gone if that is done.
+ */
 static void tidy(ColoAgent *a, AgentGuard *guard)
 {
     g_autoptr(GError) error = NULL;
 
-    if (colo_takeover_tidy(colo_agent_host(a, guard, guard->survivor),
-                           colo_agent_host(a, guard, !guard->survivor),
-                           guard->domain, &error)) {
-        colo_agent_tell(a, guard->domain, "is an ordinary domain again");
-    } else {
-        g_autofree char *text = colo_error_text(error);
-
-        colo_agent_tell(a, guard->domain, "could not be tidied up: %s",
-                        g_strchomp(text));
+    if (!colo_takeover_tidy(colo_agent_host(a, guard, guard->survivor),
+                            colo_agent_host(a, guard, !guard->survivor),
+                            guard->domain, &error)) {
+        try_again(a, guard, "could not be tidied up", error);
+        return;
     }
+    colo_agent_tell(a, guard->domain, "is an ordinary domain again");
     a->takeover_count++;
+    g_hash_table_remove(a->guards, guard->domain);
 }
 
 /* What QEMU used may be taken away. */
@@ -183,9 +198,8 @@ void colo_agent_act(ColoAgent *a, AgentGuard *guard)
         colo_agent_host(a, guard, guard->survivor)) {
         end_takeover(a, guard);
     }
-    if (guard->stage == STAGE_RUNS && (other->is_dead || other->was_ended) &&
-        is_released(a, guard)) {
+    if (guard->stage == STAGE_RUNS && !guard->waits_for_look &&
+        (other->is_dead || other->was_ended) && is_released(a, guard)) {
         tidy(a, guard);
-        g_hash_table_remove(a->guards, guard->domain);
     }
 }

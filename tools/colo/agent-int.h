@@ -34,6 +34,9 @@ typedef struct AgentGuard {
     bool was_seen_there;        /* alive, through the present connection */
     AgentStage stage;
     AgentPlace survivor;        /* unless STAGE_WATCH */
+    bool waits_for_look;        /* what failed is tried again only then */
+    bool has_complained;        /* ... and told of once */
+    bool was_untidy;            /* here, when it was looked at last */
     int64_t asked_us;           /* when it was told */
 } AgentGuard;
 

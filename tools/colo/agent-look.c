@@ -117,14 +117,37 @@ static bool is_over(ColoAgent *a, AgentGuard *guard)
     return guard->sides[THERE].has_gone_on;
 }
 
+/*
+ * A secondary that is alone has taken over, and whoever did that did not
+ * tidy up: it died, or could not. Seen for the second time, since somebody
+ * may just be at it. Of a primary it cannot be told: a survivor that is
+ * being protected again looks the same.
+ */
+static void look_for_untidy(ColoAgent *a, AgentGuard *guard)
+{
+    bool is_untidy = !guard->is_primary && guard->sides[HERE].has_gone_on &&
+                     (guard->stage == STAGE_WATCH ||
+                      guard->stage == STAGE_SETTLED);
+
+    if (is_untidy && guard->was_untidy) {
+        guard->survivor = HERE;
+        guard->stage = STAGE_RUNS;
+        colo_agent_tell(a, guard->domain, "has gone on here, and was not "
+                        "tidied up");
+    }
+    guard->was_untidy = is_untidy;
+}
+
 static void look_at_guard(ColoAgent *a, AgentGuard *guard)
 {
+    guard->waits_for_look = false;
     if (guard->stage == STAGE_WATCH && guard->sides[HERE].is_dead &&
         is_over(a, guard)) {
         g_hash_table_remove(a->guards, guard->domain);
         return;
     }
     see_peer(a, guard);
+    look_for_untidy(a, guard);
     if (guard->sides[HERE].is_lost ||
         (guard->stage == STAGE_RUNS && guard->survivor == HERE)) {
         look_at_peer(a, guard);
