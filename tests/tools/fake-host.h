@@ -60,6 +60,7 @@ struct FakeHost {
     bool is_merging;            /* a disk, after a takeover */
     const char *refused;        /* that command of its monitor */
     unsigned refused_left;      /* ... so many times */
+    void (*on_refusal)(FakeWorld *world);
     unsigned release_left;      /* until a survivor lets go of things */
     unsigned ref_count;
 };

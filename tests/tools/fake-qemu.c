@@ -513,6 +513,9 @@ JsonNode *fake_qemu_run(FakeHost *h, JsonNode *command, GError **error)
 
     if (h->refused_left && !strcmp(name, h->refused)) {
         h->refused_left--;
+        if (h->on_refusal) {
+            h->on_refusal(h->world);
+        }
         return refuse(error, "not now");
     }
     for (i = 0; i < G_N_ELEMENTS(handlers); i++) {

@@ -15,6 +15,7 @@
 #include "fake-host.h"
 #include "fake-qemu.h"
 #include "journal-file.h"
+#include "live.h"
 
 static const ColoOptions options = {
     .domain = (char *)"vm", .from = (char *)"test:a", .to = (char *)"test:b",
@@ -580,6 +581,37 @@ static void test_planned(void)
     fake_world_clear(&w);
 }
 
+/* Its order to quit is lost, and the link falls silent. */
+static void fall_silent(FakeWorld *w)
+{
+    w->hosts[1]->phase = "lost";
+    w->hosts[1]->cause = "peer-silent";
+    w->hosts[0]->phase = "lost";
+}
+
+static void test_planned_silent(void)
+{
+    int64_t (*clock)(void) = colo_now_ms;
+    ColoOptions planned = options;
+    FakeWorld w;
+
+    planned.planned = true;
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    w.hosts[0]->refused = "quit";
+    w.hosts[0]->refused_left = 1;
+    w.hosts[0]->on_refusal = fall_silent;
+    colo_now_ms = fake_now_ms;
+    run(colo_failover, &planned, COLO_EXIT_FAILED);
+    colo_now_ms = clock;
+    g_assert_cmpint(w.hosts[0]->state, ==, COLO_DOM_RUNNING);
+    g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
+    /* Gone by another way, as far as its libvirt knows. */
+    w.hosts[0]->state = COLO_DOM_OFF;
+    run(colo_failover, &at_b, COLO_EXIT_DONE);
+    fake_world_clear(&w);
+}
+
 /* Whatever repair is told to undo: not a guest that went on over there. */
 static void test_repair_spares_the_survivor(void)
 {
@@ -685,6 +717,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/failover/refused", test_failover_refused);
     g_test_add_func("/tool/failover/primary", test_failover_at_primary);
     g_test_add_func("/tool/failover/planned", test_planned);
+    g_test_add_func("/tool/failover/planned/silent", test_planned_silent);
     g_test_add_func("/tool/repair/each-failure",
                     test_each_failure_of_repair);
     g_test_add_func("/tool/repair/survivor",

@@ -15,13 +15,6 @@
 
 enum { QUIT_LIMIT_MS = 20000, GONE_LIMIT_MS = 20000, ASK_AGAIN_MS = 20 };
 
-static bool is_running(ColoHost *host, const char *domain)
-{
-    ColoDomState state = colo_host_state(host, domain);
-
-    return state == COLO_DOM_RUNNING || state == COLO_DOM_PAUSED;
-}
-
 /* ------------------------------------------------------ the other side */
 
 static bool end_peer(ColoBoth *both, GError **error)
@@ -124,7 +117,16 @@ static bool wait_until_gone(ColoHost *host, const char *domain,
 {
     int64_t end_ms = colo_now_ms() + GONE_LIMIT_MS;
 
-    while (is_running(host, domain)) {
+    for (;;) {
+        g_auto(ColoDomStatus) status = {};
+
+        if (!colo_host_find(host, domain, &status, error)) {
+            return false;
+        }
+        if (status.state == COLO_DOM_OFF ||
+            status.state == COLO_DOM_ABSENT) {
+            return true;
+        }
         if (colo_now_ms() >= end_ms) {
             colo_error_set(error, COLO_EXIT_FAILED,
                            "The old primary's QEMU does not end");
@@ -132,7 +134,26 @@ static bool wait_until_gone(ColoHost *host, const char *domain,
         }
         colo_host_event_free(colo_host_wait(host, ASK_AGAIN_MS));
     }
-    return true;
+}
+
+/*
+ * A primary that says that it quits has let nothing out since, and will not.
+ * One that is lost for another reason, a link that has gone silent just then,
+ * may live: its libvirt has to say that it does not.
+ */
+static bool wait_until_harmless(const Move *move, const char *domain,
+                                GError **error)
+{
+    g_autoptr(ColoReport) report = NULL;
+
+    if (!colo_live_wait_phase(move->to, domain,
+                              COLO_PHASE_BIT(COLO_PHASE_LOST),
+                              QUIT_LIMIT_MS, error)) {
+        return false;
+    }
+    report = colo_live_report(move->to, domain, NULL, error);
+    return report && (!g_strcmp0(report->cause, "peer-quit") ||
+                      wait_until_gone(move->from, domain, error));
 }
 
 /* The checkpoint makes the secondary's state the primary's very own. */
@@ -144,9 +165,7 @@ static bool move_guest(const Move *move, const char *domain, GError **error)
     }
     /* Its answer may be cut off by its end, which is what is wanted. */
     colo_host_run(move->from, domain, colo_command("quit"), NULL);
-    return colo_live_wait_phase(move->to, domain,
-                                COLO_PHASE_BIT(COLO_PHASE_LOST),
-                                QUIT_LIMIT_MS, error) &&
+    return wait_until_harmless(move, domain, error) &&
            colo_takeover(move->to, domain, false, error) &&
            wait_until_gone(move->from, domain, error) &&
            colo_takeover_tidy(move->to, move->from, domain, error);
