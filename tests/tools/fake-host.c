@@ -419,6 +419,15 @@ static ColoHostEvent *wait_event(ColoHost *host, unsigned timeout_ms)
     return NULL;
 }
 
+static void pause_here(ColoHost *host, unsigned timeout_ms)
+{
+    FakeHost *h = (FakeHost *)host;
+
+    clock_ms += timeout_ms;
+    fake_qemu_pass_time(h);
+    fake_qemu_pass_time(h->peer);
+}
+
 static const ColoHostOps fake_ops = {
     .free = drop,
     .info = info,
@@ -442,6 +451,7 @@ static const ColoHostOps fake_ops = {
     .watch = watch,
     .watch_process = watch_process,
     .wait = wait_event,
+    .pause = pause_here,
 };
 
 /* --------------------------------------------------------------- world */

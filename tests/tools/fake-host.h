@@ -61,6 +61,8 @@ struct FakeHost {
     const char *refused;        /* that command of its monitor */
     unsigned refused_left;      /* ... so many times */
     void (*on_refusal)(FakeWorld *world);
+    unsigned settling_left;     /* a survivor's network cards; so many looks */
+    void (*on_settling)(FakeWorld *world);
     unsigned release_left;      /* until a survivor lets go of things */
     unsigned ref_count;
 };

@@ -158,6 +158,19 @@ static JsonNode *disks_of(FakeHost *h)
     return list;
 }
 
+static JsonNode *nics_of(FakeHost *h)
+{
+    if (strcmp(h->phase, "alone") || !h->settling_left) {
+        return colo_json_list();
+    }
+    h->settling_left--;
+    if (h->on_settling) {
+        h->on_settling(h->world);
+    }
+    return colo_json_array(colo_json(
+        "o:rewriter", colo_json("i:settling", (int64_t)1, NULL), NULL), NULL);
+}
+
 static JsonNode *query_colo(FakeHost *h, JsonNode *args, GError **error)
 {
     bool is_off = !strcmp(h->phase, "off");
@@ -165,8 +178,7 @@ static JsonNode *query_colo(FakeHost *h, JsonNode *args, GError **error)
     return colo_json(
         "s:role", is_off ? "none" : h->is_secondary ? "secondary" : "primary",
         "s:state", h->phase, "s:cause", h->cause, "s:reason", "",
-        "s:remedy", "", "o:disks", disks_of(h), "o:nics", colo_json_list(),
-        NULL);
+        "s:remedy", "", "o:disks", disks_of(h), "o:nics", nics_of(h), NULL);
 }
 
 static JsonNode *query_migrate(FakeHost *h, JsonNode *args, GError **error)

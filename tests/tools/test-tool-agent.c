@@ -128,6 +128,27 @@ static void test_refused(void)
     }
 }
 
+static void close_once(FakeWorld *w)
+{
+    w->hosts[1]->on_settling = NULL;
+    fake_world_post(w, 1, COLO_EVENT_CLOSED, NULL, NULL, false);
+}
+
+/* What happens while one domain is tidied up may be about another one. */
+static void test_event_while_tidying(void)
+{
+    FakeWorld w;
+
+    begin(&w);
+    fake_qemu_end(w.hosts[0], true);
+    w.hosts[1]->settling_left = 5;
+    w.hosts[1]->on_settling = close_once;
+    run_agent(&at_b);
+    g_assert_nonnull(strstr(w.hosts[1]->pair, "role=\"survivor\""));
+    g_assert_cmpuint(w.idle_left, >, IDLE / 2);
+    fake_world_clear(&w);
+}
+
 static void test_secondary_crash(void)
 {
     FakeWorld w;
@@ -355,6 +376,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/agent/crash", test_crash);
     g_test_add_func("/tool/agent/late", test_late);
     g_test_add_func("/tool/agent/refused", test_refused);
+    g_test_add_func("/tool/agent/event-while-tidying",
+                    test_event_while_tidying);
     g_test_add_func("/tool/agent/secondary-crash", test_secondary_crash);
     g_test_add_func("/tool/agent/on-purpose", test_ended_on_purpose);
     g_test_add_func("/tool/agent/cut-link", test_destroyed_behind_a_cut_link);

@@ -153,16 +153,27 @@ void colo_libvirt_unwatch(ColoLibvirt *libvirt)
     forget(&libvirt->host);
 }
 
-ColoHostEvent *colo_libvirt_wait(ColoHost *host, unsigned timeout_ms)
+/* Until there are more events than @count, or the time is over. */
+static void run_until(unsigned count, unsigned timeout_ms)
 {
     is_expired = false;
     is_cancelled = false;
     virEventUpdateTimeout(timer, timeout_ms);
-    while (g_queue_is_empty(&queue) && !is_expired && !is_cancelled) {
+    while (queue.length <= count && !is_expired && !is_cancelled) {
         if (virEventRunDefaultImpl() < 0) {
             break;
         }
     }
     virEventUpdateTimeout(timer, -1);
+}
+
+ColoHostEvent *colo_libvirt_wait(ColoHost *host, unsigned timeout_ms)
+{
+    run_until(0, timeout_ms);
     return g_queue_pop_head(&queue);
+}
+
+void colo_libvirt_pause(ColoHost *host, unsigned timeout_ms)
+{
+    run_until(queue.length, timeout_ms);
 }

@@ -446,6 +446,7 @@ static const ColoHostOps libvirt_ops = {
     .watch = colo_libvirt_watch,
     .watch_process = colo_libvirt_watch_process,
     .wait = colo_libvirt_wait,
+    .pause = colo_libvirt_pause,
 };
 
 ColoHost *colo_host_open(const char *uri, GError **error)

@@ -71,6 +71,7 @@ bool colo_libvirt_volume_delete(ColoHost *host, const char *path,
 bool colo_libvirt_watch(ColoHost *host, GError **error);
 void colo_libvirt_unwatch(ColoLibvirt *libvirt);
 ColoHostEvent *colo_libvirt_wait(ColoHost *host, unsigned timeout_ms);
+void colo_libvirt_pause(ColoHost *host, unsigned timeout_ms);
 /* For callbacks: something happened; the caller fills in more. */
 ColoHostEvent *colo_libvirt_post(ColoHost *host, ColoEventKind kind,
                                  const char *domain);

@@ -186,3 +186,8 @@ ColoHostEvent *colo_host_wait(ColoHost *host, unsigned timeout_ms)
 {
     return host->ops->wait(host, timeout_ms);
 }
+
+void colo_host_pause(ColoHost *host, unsigned timeout_ms)
+{
+    host->ops->pause(host, timeout_ms);
+}

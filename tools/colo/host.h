@@ -125,6 +125,7 @@ typedef struct ColoHostOps {
     bool (*watch)(ColoHost *host, GError **error);
     bool (*watch_process)(ColoHost *host, const char *domain, GError **error);
     ColoHostEvent *(*wait)(ColoHost *host, unsigned timeout_ms);
+    void (*pause)(ColoHost *host, unsigned timeout_ms);
 } ColoHostOps;
 
 struct ColoHost {
@@ -206,5 +207,10 @@ bool colo_host_watch_process(ColoHost *host, const char *domain,
  * @timeout_ms or when the user wants to end.
  */
 ColoHostEvent *colo_host_wait(ColoHost *host, unsigned timeout_ms);
+/*
+ * Until something more happens, or as long; what it was is left for
+ * colo_host_wait(). For who waits for one thing in the midst of others.
+ */
+void colo_host_pause(ColoHost *host, unsigned timeout_ms);
 
 #endif

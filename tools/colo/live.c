@@ -58,7 +58,7 @@ bool colo_live_wait_phase(ColoHost *host, const char *domain,
                            report->reason ? report->reason : "");
             return false;
         }
-        colo_host_event_free(colo_host_wait(host, ASK_AGAIN_MS));
+        colo_host_pause(host, ASK_AGAIN_MS);
     }
 }
 
@@ -88,7 +88,7 @@ bool colo_live_wait_released(ColoHost *host, const char *domain,
                            limit_ms);
             return false;
         }
-        colo_host_event_free(colo_host_wait(host, RELEASE_AGAIN_MS));
+        colo_host_pause(host, RELEASE_AGAIN_MS);
     }
     return true;
 }

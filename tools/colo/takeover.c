@@ -124,7 +124,7 @@ static bool wait_settled(ColoHost *host, const char *domain, GError **error)
         if (!is_settling(answer)) {
             return true;
         }
-        colo_host_event_free(colo_host_wait(host, SETTLE_AGAIN_MS));
+        colo_host_pause(host, SETTLE_AGAIN_MS);
     } while (colo_now_ms() < end_ms);
     return true;
 }
