@@ -408,8 +408,10 @@ static ColoHostEvent *wait_event(ColoHost *host, unsigned timeout_ms)
             return g_queue_pop_head(&w->events);
         }
         if (!w->idle_left) {
+            /* At once, as long as no other thread is at work. */
             fake_world_post(w, h == w->hosts[1], COLO_EVENT_CLOSED, NULL,
                             NULL, false);
+            return g_queue_pop_head(&w->events);
         }
     }
     fake_qemu_pass_time(h);
