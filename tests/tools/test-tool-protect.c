@@ -612,16 +612,15 @@ static void test_planned_silent(void)
     fake_world_clear(&w);
 }
 
-/* Whatever repair is told to undo: not a guest that went on over there. */
-static void test_repair_spares_the_survivor(void)
+/* What a `colo protect` leaves that is killed late. @session: of the pair. */
+static void leave_journal(const char *session)
 {
     ColoJournalFile *file;
-    FakeWorld w;
+    ColoJournal *journal = colo_journal_new("protect", "vm", FAKE_UUID,
+                                            "test:a", "test:b");
 
-    fake_world_init(&w, fake_domain_xml);
-    run(colo_protect, &options, COLO_EXIT_DONE);
-    file = colo_journal_file_begin(colo_journal_new(
-        "protect", "vm", FAKE_UUID, "test:a", "test:b"), NULL);
+    journal->session = g_strdup(session);
+    file = colo_journal_file_begin(journal, NULL);
     colo_journal_file_add(file, colo_undo_new(COLO_UNDO_PAIR, false, NULL),
                           NULL);
     colo_journal_file_add(file, colo_undo_new(COLO_UNDO_VOLUME, true,
@@ -631,6 +630,17 @@ static void test_repair_spares_the_survivor(void)
     colo_journal_file_add(file, colo_undo_new(COLO_UNDO_PROTECTION, false,
                                               NULL), NULL);
     colo_journal_file_free(file);
+}
+
+/* Whatever repair is told to undo: not a guest that went on over there. */
+static void test_repair_spares_the_survivor(void)
+{
+    g_autoptr(ColoPair) pair = NULL;
+    FakeWorld w;
+
+    fake_world_init(&w, fake_domain_xml);
+    run(colo_protect, &options, COLO_EXIT_DONE);
+    leave_journal(NULL);
     fake_qemu_end(w.hosts[0], true);
     run(colo_repair, &options, COLO_EXIT_HALF_DONE);
     g_assert_cmpstr(w.hosts[1]->phase, ==, "lost");
@@ -644,6 +654,16 @@ static void test_repair_spares_the_survivor(void)
                                         "/images/vda.img"));
     g_assert_nonnull(strstr(w.hosts[0]->pair, "role=\"stale\""));
     forget_journal();
+    /* A journal that names this very session knows that all is done. */
+    pair = colo_pair_parse(w.hosts[1]->pair, NULL);
+    leave_journal("another");
+    run(colo_repair, &options, COLO_EXIT_HALF_DONE);
+    forget_journal();
+    leave_journal(pair->session);
+    run(colo_repair, &options, COLO_EXIT_DONE);
+    g_assert_null(colo_journal_file_open(FAKE_UUID, NULL));
+    g_assert_true(g_hash_table_contains(w.hosts[1]->volumes,
+                                        "/images/vda.img"));
     fake_world_clear(&w);
 }
 

@@ -8,6 +8,7 @@
 #include "live.h"
 #include "takeover.h"
 #include "undo-run.h"
+#include "undo-spare.h"
 #include "units.h"
 
 /* ----------------------------------------------------------- unprotect */
@@ -244,6 +245,7 @@ static bool repair_one(const ColoOptions *o, const char *uuid,
     g_autoptr(ColoHost) to = NULL;
     ColoJournal *journal;
     ColoScene scene;
+    bool is_over;
 
     if (!file) {
         return !error || !*error;
@@ -261,9 +263,14 @@ static bool repair_one(const ColoOptions *o, const char *uuid,
     };
     if (!colo_host_watch(from, error) ||
         (to && !colo_host_watch(to, error)) ||
-        !colo_undo_run_all(&scene, journal->undos, error)) {
+        !colo_spare_is_over(&scene, &is_over, error) ||
+        (!is_over && !colo_undo_run_all(&scene, journal->undos, error))) {
         colo_error_what(error, "'%s' cannot be repaired", journal->domain);
         return false;
+    }
+    if (is_over) {
+        colo_say(o, "The guest has gone on at %s: nothing is left to undo",
+                 journal->to);
     }
     colo_journal_file_finish(file);
     return true;

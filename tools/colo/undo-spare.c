@@ -138,3 +138,24 @@ bool colo_spare_primary(const ColoScene *s, bool *is_stale, GError **error)
     *is_stale = pair && pair->role == COLO_ROLE_STALE;
     return *is_stale || !s->to || colo_spare_survivor(s, error);
 }
+
+bool colo_spare_is_over(const ColoScene *s, bool *is_over, GError **error)
+{
+    g_autoptr(ColoPair) here = NULL;
+    g_autoptr(ColoPair) there = NULL;
+    bool is_running;
+
+    *is_over = false;
+    if (!s->session || !s->to) {
+        return true;
+    }
+    if (!colo_spare_find(s->from, s->domain, &is_running, error) ||
+        !read_pair(s->from, s->domain, &here, error) ||
+        !read_pair(s->to, s->domain, &there, error)) {
+        return false;
+    }
+    *is_over = !is_running && here && here->role == COLO_ROLE_STALE &&
+               there && there->role == COLO_ROLE_SURVIVOR &&
+               is_our_session(s, there);
+    return true;
+}

@@ -30,4 +30,12 @@ bool colo_spare_image(const ColoScene *scene, GError **error);
 bool colo_spare_primary(const ColoScene *scene, bool *is_stale,
                         GError **error);
 
+/*
+ * The guest has gone on over there in this very session, and the primary has
+ * been told: that takeover has tidied up, and nothing is left to undo. Not for
+ * a journal that does not name its session.
+ */
+bool colo_spare_is_over(const ColoScene *scene, bool *is_over,
+                        GError **error);
+
 #endif
