@@ -42,6 +42,7 @@ static bool quiet;                 /* no STOP was sent, so no RESUME will be */
 static RunState wanted = RUN_STATE_RUNNING;
 static ShutdownCause reset_later = SHUTDOWN_CAUSE_NONE;
 static unsigned stopping;          /* the main thread pauses vCPUs */
+static bool for_good;              /* QEMU ends */
 static bool throttled;             /* stopped by colo_net_hold_guest() */
 static bool throttle_asked;        /* any thread, atomic */
 static QemuCond stopped_cond;
@@ -127,6 +128,7 @@ void colo_guest_stop_for_good(void)
     if (!held) {
         hold();
     }
+    for_good = true;
     wanted = RUN_STATE_SHUTDOWN;
     colo_guest_stopping(false);
 }
@@ -228,7 +230,8 @@ void colo_guest_force_run(bool paused)
         runstate_set(RUN_STATE_COLO);
     }
     held = true;
-    wanted = paused ? RUN_STATE_PAUSED : RUN_STATE_RUNNING;
+    wanted = for_good ? RUN_STATE_SHUTDOWN
+             : paused ? RUN_STATE_PAUSED : RUN_STATE_RUNNING;
     if (!paused) {
         colo_guest_run();
     } else if (quiet) {

@@ -125,8 +125,12 @@ bool colo_session_ask_checkpoint(ColoReason reason);
 bool colo_session_ask_failover(Error **errp);
 void colo_session_set_detail(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void colo_session_set_detail_err(Error *err);
-/* False for a survivor. */
 bool colo_session_is(COLOMode role);
+/*
+ * ... and the guest is not this side's alone. Who reads "alone" is alone,
+ * though the session, and with it the migration, has yet to end.
+ */
+bool colo_session_binds(COLOMode role);
 /* Cause for a failed channel operation. */
 ColoCause colo_io_cause(ColoIo io);
 /* Complete or fail the colo-checkpoint commands that wait; any thread. */

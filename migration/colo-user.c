@@ -85,12 +85,16 @@ static void refuse(const Rule *rule, bool primary, Error **errp)
 bool colo_user_handles(ColoUserAction action, Error **errp)
 {
     const Rule *rule = &rules[action];
+    bool is_migrating = action == COLO_USER_MIGRATE ||
+                        action == COLO_USER_MIGRATE_CANCEL;
+    bool (*is)(COLOMode) = is_migrating ? colo_session_is
+                                        : colo_session_binds;
 
-    if (colo_session_is(COLO_MODE_SECONDARY)) {
+    if (is(COLO_MODE_SECONDARY)) {
         refuse(rule, false, errp);
         return true;
     }
-    if (!colo_session_is(COLO_MODE_PRIMARY)) {
+    if (!is(COLO_MODE_PRIMARY)) {
         return false;
     }
     if (rule->primary) {
@@ -127,7 +131,10 @@ bool colo_user_begin(Error **errp)
         return false;
     }
     guest_end = SHUTDOWN_CAUSE_NONE;
-    state_handler = qemu_add_vm_change_state_handler(state_changed, NULL);
+    /* It stays: a session may end while the list of them is walked. */
+    if (!state_handler) {
+        state_handler = qemu_add_vm_change_state_handler(state_changed, NULL);
+    }
     powerdown_notifier.notify = powerdown;
     qemu_register_powerdown_notifier(&powerdown_notifier);
     wakeup_notifier.notify = wakeup;
@@ -139,7 +146,6 @@ void colo_user_end(void)
 {
     notifier_remove(&powerdown_notifier);
     notifier_remove(&wakeup_notifier);
-    qemu_del_vm_change_state_handler(state_handler);
     ram_block_discard_disable(false);
     if (guest_end != SHUTDOWN_CAUSE_NONE) {
         qemu_system_shutdown_request(guest_end);
@@ -176,7 +182,7 @@ bool colo_guest_ends(ShutdownCause cause)
     bool primary = primary_in_lockstep();
 
     if (!is_guests_own(cause) ||
-        (!primary && !colo_session_is(COLO_MODE_SECONDARY)) ||
+        (!primary && !colo_session_binds(COLO_MODE_SECONDARY)) ||
         guest_end != SHUTDOWN_CAUSE_NONE) {
         return false;
     }

@@ -54,7 +54,12 @@ bool migration_incoming_in_colo_state(void)
 bool colo_session_is(COLOMode role)
 {
     QEMU_LOCK_GUARD(&colo_session.lock);
-    /* Who reads "alone" is alone; the thread may have yet to end. */
+    return colo_session.active && colo_session.view.role == role;
+}
+
+bool colo_session_binds(COLOMode role)
+{
+    QEMU_LOCK_GUARD(&colo_session.lock);
     return colo_session.active && colo_session.view.role == role &&
            colo_session.view.state != COLO_STATE_ALONE;
 }
