@@ -67,6 +67,9 @@ static bool count_call(FakeHost *h, const char *what, GError **error)
             w->hosts[0]->is_dead_unseen = true;
         }
     }
+    if (w->call_count == w->end_at) {
+        fake_qemu_end(w->hosts[1], false);
+    }
     if (!w->fail_at || w->call_count < w->fail_at ||
         (w->call_count > w->fail_at && !w->is_dead_from_then)) {
         return false;

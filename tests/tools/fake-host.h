@@ -20,6 +20,7 @@ typedef struct FakeWorld {
     bool is_dead_from_then;     /* ... and all later ones, as if killed */
     char *failed;               /* what it was */
     unsigned crash_at;          /* before that call host a's QEMU crashes */
+    unsigned end_at;            /* ... and that one host b's is ended */
     bool is_crash_unseen;       /* ... and libvirt does not know yet */
     bool is_lost_then;          /* ... and then b was able to go on */
     FakeHost *hosts[2];

@@ -347,6 +347,28 @@ static void test_unprotect_crash(void)
     }
 }
 
+/* An unprotect that was killed has had libvirt end the secondary. */
+static void test_unprotect_end(void)
+{
+    unsigned call;
+    bool is_over = false;
+
+    for (call = 1; !is_over; call++) {
+        FakeWorld w;
+
+        fake_world_init(&w, fake_domain_xml);
+        run(colo_protect, &options, COLO_EXIT_DONE);
+        w.end_at = w.call_count + call;
+        run(colo_unprotect, &options, COLO_EXIT_DONE);
+        is_over = w.call_count < w.end_at;
+        g_assert_cmpint(w.hosts[0]->state, ==, COLO_DOM_RUNNING);
+        g_assert_cmpint(w.hosts[1]->state, ==, COLO_DOM_ABSENT);
+        g_assert_null(w.hosts[0]->pair);
+        fake_world_clear(&w);
+    }
+    g_assert_cmpuint(call, >, 20);
+}
+
 /* One that was saved and restored since does not know of COLO any more. */
 static void test_unprotect_spares_the_survivor(void)
 {
@@ -729,6 +751,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tool/unprotect/survivor-limits",
                     test_unprotect_survivor_limits);
     g_test_add_func("/tool/unprotect/crash", test_unprotect_crash);
+    g_test_add_func("/tool/unprotect/end", test_unprotect_end);
     g_test_add_func("/tool/unprotect/survivor",
                     test_unprotect_spares_the_survivor);
     g_test_add_func("/tool/unprotect/merging", test_unprotect_while_merging);

@@ -52,18 +52,11 @@ static bool answers(ColoHost *host, const char *domain)
  * is asked after the secondary, which may say that it is lost only as the
  * primary has just died.
  */
-static bool destroy_secondary(const ColoScene *s, GError **error)
+static bool destroy_running(const ColoScene *s, GError **error)
 {
     g_autoptr(ColoReport) report = NULL;
     bool may_go_on;
-    bool is_running;
 
-    if (!colo_spare_find(s->to, s->domain, &is_running, error)) {
-        return false;
-    }
-    if (!is_running) {
-        return true;
-    }
     if (!colo_spare_secondary(s, error)) {
         return false;
     }
@@ -81,6 +74,27 @@ static bool destroy_secondary(const ColoScene *s, GError **error)
         return false;
     }
     return colo_host_destroy(s->to, s->domain, error);
+}
+
+/*
+ * It may end at any moment without us: by a command that was killed when
+ * libvirt was ending it already. That is as good.
+ */
+static bool destroy_secondary(const ColoScene *s, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    bool is_running;
+
+    if (!colo_spare_find(s->to, s->domain, &is_running, error)) {
+        return false;
+    }
+    if (!is_running || destroy_running(s, &why) ||
+        (colo_spare_find(s->to, s->domain, &is_running, NULL) &&
+         !is_running)) {
+        return true;
+    }
+    g_propagate_error(error, g_steal_pointer(&why));
+    return false;
 }
 
 static bool end_lockstep(const ColoScene *s, GError **error)
